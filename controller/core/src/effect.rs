@@ -42,6 +42,11 @@ pub enum NodeMessage {
         /// The attempts; their specifications are in the store.
         attempts: Vec<AttemptId>,
     },
+    /// Give these attempts back if they have not started: another node is idle.
+    Recall {
+        /// Which.
+        attempts: Vec<AttemptId>,
+    },
     /// Stop these attempts; their ends are reported as usual.
     Kill {
         /// Which.
@@ -91,9 +96,7 @@ pub enum KillReason {
 /// Why a node leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaveReason {
-    /// The pool shrank.
-    Resized,
-    /// The node was removed by name.
+    /// The pool shrank, or the node was removed by name.
     Removed,
     /// The pool was deleted.
     PoolDeleted,
@@ -104,6 +107,6 @@ pub enum LeaveReason {
 pub enum CloseReason {
     /// The node has opened another one.
     Replaced,
-    /// The node does not exist (any more): join anew.
-    UnknownNode,
+    /// No heartbeat came in time: connect anew.
+    LeaseEnded,
 }

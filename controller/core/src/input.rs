@@ -343,6 +343,11 @@ pub enum Report {
         /// What came of it.
         result: Box<AttemptResult>,
     },
+    /// An attempt that was recalled had not started and is given back.
+    Returned {
+        /// Which.
+        attempt: AttemptId,
+    },
     /// The start task of this boot changed.
     StartTask(StartTaskInfo),
 }

@@ -4,8 +4,40 @@
 //! a typed refusal and no records. No async, clock, randomness or I/O: time is an argument and the next deadline a
 //! return value. Start at `core`, which only dispatches; the rules live in the noun's own file.
 
+mod account;
+mod attempt;
+#[cfg(any(test, feature = "check"))]
+mod check;
+mod core;
+mod dependency;
 pub mod effect;
 pub mod input;
+mod job;
+mod job_life;
+mod join;
+#[cfg(test)]
+mod laws;
+mod lease;
+mod node;
+mod node_command;
+mod pace;
+mod placement;
+mod pool;
 pub mod record;
 pub mod reject;
 pub mod reply;
+mod request;
+mod resize;
+mod retry;
+mod session;
+mod settings;
+mod task;
+mod task_command;
+mod tenant;
+mod timer;
+mod turn;
+
+pub use crate::core::{Core, Step};
+pub use job::TaskCounts;
+pub use settings::Settings;
+pub use timer::Deadline;

@@ -201,6 +201,17 @@ pub struct TaskSpecRow {
     pub created: Timestamp,
 }
 
+/// Why a held attempt is being stopped, and so what becomes of its task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    /// The task goes back to waiting.
+    Requeue,
+    /// The task is completed as terminated.
+    Terminate,
+    /// The task is removed.
+    Delete,
+}
+
 /// The part of a task that changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskStateRow {
@@ -222,6 +233,8 @@ pub struct TaskStateRow {
     pub node: Option<NodeId>,
     /// Whether `node` holds the attempt now.
     pub placed: bool,
+    /// What was asked for while the attempt is still held; decides what follows its end.
+    pub ending: Option<Ending>,
     /// Tries after the first for the user's failures.
     pub retry_count: u32,
     /// Times it went back to waiting on request.

@@ -130,6 +130,9 @@ pub enum Reject {
         /// What the command needs, in words.
         wanted: &'static str,
     },
+    /// Only a failed task can run once more.
+    #[error("task '{0}' has succeeded: only a failed task can be reactivated; add a new task instead")]
+    TaskSucceeded(TaskId),
     /// More slots than any node of the pool can ever have.
     #[error(
         "pool '{pool}' has {offered} task slots per node; task '{task}' asks for {wanted}: lower required_slots or use another pool"
@@ -213,6 +216,7 @@ impl Reject {
             | Self::NodeAlreadyInTargetSchedulingState { .. }
             | Self::JobState { .. }
             | Self::TaskState { .. }
+            | Self::TaskSucceeded(_)
             | Self::StaleSession(_) => RejectKind::FailedPrecondition,
             Self::EtagMismatch { .. } => RejectKind::Aborted,
             Self::TaskDependenciesNotSpecifiedOnJob { .. }
@@ -256,6 +260,7 @@ impl Reject {
                 TaskState::Completed => "TaskCompleted",
                 TaskState::Active | TaskState::Preparing | TaskState::Running => "TaskNotCompleted",
             },
+            Self::TaskSucceeded(_) => "TaskSucceeded",
             Self::TooManySlots { .. } => "InvalidPropertyValue",
             Self::EtagMismatch { .. } => "ConditionNotMet",
             Self::RequestIdReused { .. } => "RequestIdReused",

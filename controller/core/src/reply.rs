@@ -3,27 +3,37 @@
 //! Replies are small: a client that wants the whole resource reads it from the store afterwards. A repeated request
 //! id gets the reply that was given first.
 
-use crate::reject::Reject;
-use muster_model::{AccountName, NodeId, PoolId, TaskId};
+use crate::reject::{Reject, RejectKind};
+use muster_model::{AccountName, NodeId, PoolId};
 
 /// The answer to one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// Nothing to say beyond "done".
     Done,
-    /// Tasks were taken in; one entry for each, in the order asked.
-    Tasks(Vec<TaskAdded>),
+    /// The tasks of a `CreateTasks` were taken in, but for these.
+    Tasks(Vec<TaskRefused>),
     /// A machine became a node.
     Joined(CreatedNode),
 }
 
-/// What became of one task of `CreateTasks`.
+/// One task of a `CreateTasks` that was refused. Text and not a `Reject`, because it is also kept for repeats.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskAdded {
-    /// The task.
-    pub task: TaskId,
-    /// Why not, if not.
-    pub refused: Option<Reject>,
+pub struct TaskRefused {
+    /// Its place in the request, from 0.
+    pub index: u32,
+    /// The family of the refusal.
+    pub kind: RejectKind,
+    /// The refusal's code.
+    pub code: String,
+    /// The refusal in words.
+    pub message: String,
+}
+
+impl TaskRefused {
+    pub(crate) fn new(index: u32, reject: &Reject) -> Self {
+        Self { index, kind: reject.kind(), code: reject.code().to_owned(), message: reject.to_string() }
+    }
 }
 
 /// The identity that a joining machine gets.

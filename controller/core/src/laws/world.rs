@@ -1,0 +1,458 @@
+//! A world around a core: rows as a store would keep them, and nodes that do what they are told and obey their leases.
+//!
+//! It is simple on purpose. What a node really runs is kept apart from what the core believes, so that two live
+//! attempts of one task show.
+
+use crate::effect::{Effect, NodeMessage, Verdict};
+use crate::input::{
+    Command, Connected, HeldAttempt, Input, NewAccount, NewToken, NodeInput, NodeKey, NumberedReport, Report,
+    SessionId,
+};
+use crate::record::{Record, Rows};
+use crate::reject::Reject;
+use crate::reply::{CreatedNode, Reply};
+use crate::{Core, Settings, Step};
+use muster_model::account::AccessKey;
+use muster_model::cause::Cause;
+use muster_model::node::{Capabilities, MachineFacts};
+use muster_model::spec::*;
+use muster_model::state::*;
+use muster_model::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// One real node: what its agent holds, whatever the core believes.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    pub(crate) id: NodeId,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) lease_until: Timestamp,
+    pub(crate) queue: Vec<AttemptId>,
+    pub(crate) running: BTreeSet<AttemptId>,
+    /// Results that have not been acknowledged.
+    pub(crate) finished: BTreeMap<AttemptId, AttemptResult>,
+    pub(crate) slots: usize,
+    pub(crate) gone: bool,
+}
+
+pub(crate) struct World {
+    pub(crate) core: Core,
+    pub(crate) rows: Rows,
+    pub(crate) now: Timestamp,
+    pub(crate) machines: Vec<Machine>,
+    pub(crate) starts: BTreeMap<TaskKey, u32>,
+    next_session: SessionId,
+    next_node: u32,
+}
+
+pub(crate) fn account() -> AccountName {
+    AccountName::parse("studio").unwrap()
+}
+
+pub(crate) fn pool_id() -> PoolId {
+    PoolId::parse("render").unwrap()
+}
+
+pub(crate) fn job_id(text: &str) -> JobId {
+    JobId::parse(text).unwrap()
+}
+
+pub(crate) fn task_id(text: &str) -> TaskId {
+    TaskId::parse(text).unwrap()
+}
+
+pub(crate) fn pool(target: u32, slots: u32) -> PoolSpec {
+    PoolSpec {
+        id: pool_id(),
+        display_name: String::new(),
+        target_dedicated_nodes: target,
+        task_slots_per_node: slots,
+        node_fill_type: NodeFillType::Spread,
+        job_default_order: JobDefaultOrder::None,
+        start_task: None,
+        resize_timeout: limits::RESIZE_TIMEOUT_DEFAULT,
+        on_lease_expiry: OnLeaseExpiry::Kill,
+        metadata: Vec::new(),
+    }
+}
+
+pub(crate) fn job(id: &str) -> JobSpec {
+    JobSpec {
+        id: job_id(id),
+        display_name: String::new(),
+        pool: pool_id(),
+        priority: 0,
+        constraints: JobConstraints::default(),
+        uses_task_dependencies: true,
+        on_all_tasks_complete: OnAllTasksComplete::NoAction,
+        common_environment: Vec::new(),
+        metadata: Vec::new(),
+    }
+}
+
+pub(crate) fn task(id: &str) -> TaskSpec {
+    TaskSpec {
+        id: task_id(id),
+        display_name: String::new(),
+        command_line: "true".to_owned(),
+        resource_files: Vec::new(),
+        output_files: Vec::new(),
+        environment: Vec::new(),
+        constraints: TaskConstraints::default(),
+        resources: Resources { slots: 1, ..Resources::default() },
+        limits: TaskLimits::default(),
+        user_identity: UserIdentity::default(),
+        depends_on: DependsOn::default(),
+    }
+}
+
+pub(crate) fn facts() -> MachineFacts {
+    MachineFacts {
+        machine_id: "m".to_owned(),
+        boot_id: "b".to_owned(),
+        hostname: "h".to_owned(),
+        ip_address: "127.0.0.1".to_owned(),
+        agent_version: "0".to_owned(),
+        os: "linux".to_owned(),
+        capacity: Resources { slots: 0, cpu_millis: 2000, memory_bytes: 1 << 30, disk_bytes: 1 << 40 },
+        capabilities: Capabilities::default(),
+        boot_time: Timestamp::EPOCH,
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let now = Timestamp::from_micros(1_000_000);
+        let core = Core::load(Rows::default(), Settings::default(), now);
+        let mut world = Self {
+            core,
+            rows: Rows::default(),
+            now,
+            machines: Vec::new(),
+            starts: BTreeMap::new(),
+            next_session: 1,
+            next_node: 1,
+        };
+        let key = AccessKey::from_bytes([1; 32]);
+        world.command(Command::CreateAccount(NewAccount {
+            name: account(),
+            display_name: String::new(),
+            is_operator: true,
+            primary: key.clone(),
+            secondary: key,
+        }));
+        world
+    }
+
+    pub(crate) fn try_command(&mut self, command: Command) -> Result<Reply, Reject> {
+        self.input(Input::Client { account: account(), request_id: None, command })
+    }
+
+    pub(crate) fn command(&mut self, command: Command) -> Reply {
+        self.try_command(command).unwrap()
+    }
+
+    pub(crate) fn input(&mut self, input: Input) -> Result<Reply, Reject> {
+        let Step { records, effects, reply } = self.core.handle(input, self.now)?;
+        for record in records {
+            keep(&mut self.rows, record);
+        }
+        for Effect::ToNode { node, session, message } in effects {
+            self.deliver(&node.node, session, message);
+        }
+        Ok(reply)
+    }
+
+    pub(crate) fn add_tasks(&mut self, job: &str, tasks: Vec<TaskSpec>) -> Reply {
+        self.command(Command::CreateTasks { job: job_id(job), tasks })
+    }
+
+    /// A new machine joins the pool and connects; its index.
+    pub(crate) fn join(&mut self) -> usize {
+        let number = self.next_node;
+        self.next_node += 1;
+        let token = TokenId::parse(&format!("t{number}")).unwrap();
+        let secret_hash = Digest::from_bytes([7; 32]);
+        let expires = self.now.after(Duration::from_secs(60));
+        let new = NewToken { id: token.clone(), secret_hash, pool: pool_id(), expires, uses: 1 };
+        self.command(Command::CreateJoinToken(new));
+        let id = NodeId::parse(&format!("node-{number}")).unwrap();
+        let node = CreatedNode { node: id.clone(), account: None, pool: None };
+        self.input(Input::Node(NodeInput::Join { token, secret_hash, node, facts: Box::new(facts()) }))
+            .unwrap();
+        let slots = self.rows.pools[0].spec.task_slots_per_node as usize;
+        self.machines.push(Machine {
+            id,
+            session: None,
+            lease_until: self.now,
+            queue: Vec::new(),
+            running: BTreeSet::new(),
+            finished: BTreeMap::new(),
+            slots,
+            gone: false,
+        });
+        let index = self.machines.len() - 1;
+        self.connect(index);
+        index
+    }
+
+    fn key(&self, index: usize) -> NodeKey {
+        NodeKey { account: account(), node: self.machines[index].id.clone() }
+    }
+
+    pub(crate) fn connect(&mut self, index: usize) {
+        if self.machines[index].gone {
+            return;
+        }
+        let session = self.next_session;
+        self.next_session += 1;
+        let machine = &mut self.machines[index];
+        machine.session = Some(session);
+        machine.lease_until = self.now.after(Settings::default().lease_ttl);
+        let phase = |attempts: Vec<AttemptId>, phase| {
+            attempts.into_iter().map(move |attempt| HeldAttempt { attempt, phase })
+        };
+        let held = phase(machine.queue.clone(), AttemptPhase::Assigned)
+            .chain(phase(machine.running.iter().cloned().collect(), AttemptPhase::Running))
+            .chain(phase(machine.finished.keys().cloned().collect(), AttemptPhase::Finished))
+            .collect();
+        let node = self.key(index);
+        let connected = Connected { node, session, facts: facts(), held, start_task: None };
+        if self.input(Input::Node(NodeInput::Connected(Box::new(connected)))).is_err() {
+            self.machines[index].gone = true;
+            self.machines[index].session = None;
+            return;
+        }
+        let started: Vec<_> = self.machines[index].running.iter().cloned().collect();
+        for attempt in started {
+            self.report(index, Report::Started { attempt, time: self.now });
+        }
+        self.resend(index);
+    }
+
+    fn resend(&mut self, index: usize) {
+        let finished: Vec<_> = self.machines[index].finished.clone().into_iter().collect();
+        for (attempt, result) in finished {
+            self.report(index, Report::Finished { attempt, result: Box::new(result) });
+        }
+    }
+
+    pub(crate) fn disconnect(&mut self, index: usize) {
+        if let Some(session) = self.machines[index].session.take() {
+            let node = self.key(index);
+            let _ = self.input(Input::Node(NodeInput::Disconnected { node, session }));
+        }
+    }
+
+    pub(crate) fn heartbeat(&mut self, index: usize) {
+        if let Some(session) = self.machines[index].session {
+            let asked = self.now;
+            let node = self.key(index);
+            let beat = NodeInput::Heartbeat { node, session, sequence: 1 };
+            if self.input(Input::Node(beat)).is_ok() {
+                self.machines[index].lease_until = asked.after(Settings::default().lease_ttl);
+            }
+        }
+    }
+
+    fn report(&mut self, index: usize, report: Report) {
+        let Some(session) = self.machines[index].session else { return };
+        let acknowledged = match &report {
+            Report::Finished { attempt, .. } => Some(attempt.clone()),
+            Report::Started { .. } | Report::Returned { .. } | Report::StartTask(_) => None,
+        };
+        let node = self.key(index);
+        let reports = vec![NumberedReport { number: 1, report }];
+        if self.input(Input::Node(NodeInput::Reports { node, session, reports })).is_ok()
+            && let Some(attempt) = acknowledged
+        {
+            self.machines[index].finished.remove(&attempt);
+        }
+    }
+
+    /// Starts what the machine's slots allow.
+    pub(crate) fn start(&mut self, index: usize) {
+        while self.machines[index].lease_until > self.now {
+            let taken: usize =
+                self.machines[index].running.iter().map(|attempt| self.slots_of(attempt)).sum();
+            let Some(next) = self.machines[index].queue.first() else { return };
+            if taken + self.slots_of(next) > self.machines[index].slots {
+                return;
+            }
+            let machine = &mut self.machines[index];
+            let attempt = machine.queue.remove(0);
+            machine.running.insert(attempt.clone());
+            *self.starts.entry(attempt.task_key()).or_default() += 1;
+            self.report(index, Report::Started { attempt, time: self.now });
+        }
+    }
+
+    fn slots_of(&self, attempt: &AttemptId) -> usize {
+        let mut specs = self.rows.tasks.iter().map(|(row, _)| row);
+        let found = specs.find(|row| row.job == attempt.job && row.spec.id == attempt.task);
+        found.map_or(1, |row| row.spec.resources.slots as usize)
+    }
+
+    /// Ends the first running attempt of a machine.
+    pub(crate) fn finish(&mut self, index: usize, failure: Option<FailureInfo>) {
+        let Some(attempt) = self.machines[index].running.first().cloned() else { return };
+        self.end(index, attempt, failure);
+    }
+
+    fn end(&mut self, index: usize, attempt: AttemptId, failure: Option<FailureInfo>) {
+        let ok = failure.is_none();
+        let started = self.machines[index].running.remove(&attempt);
+        let result = AttemptResult {
+            result: if ok { ExecutionResult::Success } else { ExecutionResult::Failure },
+            exit_code: ok.then_some(0),
+            start_time: started.then_some(self.now),
+            ..AttemptResult::not_started(FailureInfo::new(Cause::Internal, ""), self.now)
+        };
+        let result = AttemptResult { failure, ..result };
+        self.machines[index].finished.insert(attempt.clone(), result.clone());
+        self.report(index, Report::Finished { attempt, result: Box::new(result) });
+    }
+
+    fn deliver(&mut self, node: &NodeId, session: SessionId, message: NodeMessage) {
+        let Some(index) = self.machines.iter().position(|m| m.id == *node) else { return };
+        if self.machines[index].session != Some(session) {
+            return;
+        }
+        match message {
+            NodeMessage::Dispatch { attempts } => self.machines[index].queue.extend(attempts),
+            NodeMessage::Kill { attempts, .. } => attempts.into_iter().for_each(|a| self.kill(index, a)),
+            NodeMessage::Recall { attempts } => {
+                for attempt in attempts {
+                    if let Some(at) = self.machines[index].queue.iter().position(|a| *a == attempt) {
+                        self.machines[index].queue.remove(at);
+                        self.report(index, Report::Returned { attempt });
+                    }
+                }
+            }
+            NodeMessage::Welcome { verdicts } => {
+                for (attempt, verdict) in verdicts {
+                    if verdict != Verdict::Keep {
+                        let machine = &mut self.machines[index];
+                        machine.queue.retain(|a| *a != attempt);
+                        machine.running.remove(&attempt);
+                        machine.finished.remove(&attempt);
+                    }
+                }
+            }
+            NodeMessage::Leave { .. } => {
+                let machine = &mut self.machines[index];
+                machine.gone = true;
+                machine.session = None;
+                machine.queue.clear();
+                machine.running.clear();
+            }
+            NodeMessage::Close { .. } => self.machines[index].session = None,
+            NodeMessage::Lease { .. } | NodeMessage::Acknowledge { .. } => {}
+        }
+    }
+
+    fn kill(&mut self, index: usize, attempt: AttemptId) {
+        let held =
+            self.machines[index].queue.contains(&attempt) || self.machines[index].running.contains(&attempt);
+        if held {
+            self.machines[index].queue.retain(|a| *a != attempt);
+            self.end(index, attempt, Some(FailureInfo::new(Cause::Terminated, "killed")));
+        }
+    }
+
+    /// Lets time pass: leases end on machines first, then deadlines in the core.
+    pub(crate) fn pass(&mut self, span: Duration) {
+        self.now = self.now.after(span);
+        for index in 0..self.machines.len() {
+            if self.machines[index].lease_until <= self.now {
+                let machine = &mut self.machines[index];
+                let queued = std::mem::take(&mut machine.queue);
+                let held: Vec<_> = machine.running.iter().cloned().chain(queued).collect();
+                for attempt in held {
+                    self.end(index, attempt, Some(FailureInfo::new(Cause::NodeLost, "lease ended")));
+                }
+            }
+        }
+        self.input(Input::DeadlinePassed).unwrap();
+    }
+
+    /// kill -9 of the controller and a start from the rows.
+    pub(crate) fn crash(&mut self) {
+        self.core = Core::load(self.rows.clone(), Settings::default(), self.now);
+        for machine in &mut self.machines {
+            machine.session = None;
+        }
+    }
+
+    /// Every invariant, and the recovery law.
+    pub(crate) fn check(&mut self) {
+        self.input(Input::DeadlinePassed).unwrap();
+        self.core.check(self.now);
+        let mut seen = BTreeSet::new();
+        for attempt in self.machines.iter().flat_map(|machine| &machine.running) {
+            assert!(seen.insert(attempt.task_key()), "two live attempts of {}", attempt.task_key());
+        }
+        let loaded = Core::load(self.rows.clone(), Settings::default(), self.now);
+        loaded.check(self.now);
+        let volatile = self.core.volatile();
+        self.core.forget_sessions(self.now);
+        let (live, loaded) = (self.core.portrait(), loaded.portrait());
+        assert!(live == loaded, "the recovery law is broken:\n{}", difference(&live, &loaded));
+        self.core.restore(volatile);
+    }
+
+    pub(crate) fn state(&self, job: &str, task: &str) -> TaskState {
+        self.row(job, task).state
+    }
+
+    pub(crate) fn row(&self, job: &str, task: &str) -> &crate::record::TaskStateRow {
+        let (job, task) = (job_id(job), task_id(task));
+        &self.rows.tasks.iter().find(|(s, _)| s.job == job && s.spec.id == task).unwrap().1
+    }
+}
+
+/// The first lines in which two portraits differ.
+fn difference(live: &str, loaded: &str) -> String {
+    let at = live.lines().zip(loaded.lines()).position(|(a, b)| a != b).unwrap_or(0);
+    let around =
+        |text: &str| text.lines().skip(at.saturating_sub(12)).take(16).collect::<Vec<_>>().join("\n");
+    format!("live:\n{}\nloaded:\n{}", around(live), around(loaded))
+}
+
+/// What a store does with a record: put whole or remove.
+fn keep(rows: &mut Rows, record: Record) {
+    match record {
+        Record::Account(row) => put(&mut rows.accounts, row, |a, b| a.name == b.name),
+        Record::Pool(row) => put(&mut rows.pools, *row, |a, b| a.spec.id == b.spec.id),
+        Record::PoolGone(_, id) => rows.pools.retain(|row| row.spec.id != id),
+        Record::Node(row) => put(&mut rows.nodes, *row, |a, b| a.id == b.id),
+        Record::NodeGone(_, id) => rows.nodes.retain(|row| row.id != id),
+        Record::Token(row) => put(&mut rows.tokens, row, |a, b| a.id == b.id),
+        Record::TokenGone(_, id) => rows.tokens.retain(|row| row.id != id),
+        Record::Job(row) => put(&mut rows.jobs, *row, |a, b| a.spec.id == b.spec.id),
+        Record::JobGone(_, id) => {
+            rows.jobs.retain(|row| row.spec.id != id);
+            rows.tasks.retain(|(spec, _)| spec.job != id);
+        }
+        Record::TaskSpec(spec) => {
+            let task = crate::task::Task::new(&spec);
+            let state = task.row(&spec.account, &spec.job);
+            rows.tasks.push((*spec, state));
+        }
+        Record::TaskState(state) => {
+            let found = rows.tasks.iter_mut().find(|(s, _)| s.job == state.job && s.spec.id == state.task);
+            found.unwrap().1 = *state;
+        }
+        Record::TaskGone(_, job, task) => rows.tasks.retain(|(s, _)| s.job != job || s.spec.id != task),
+        Record::Request(row) => put(&mut rows.requests, row, |a, b| a.id == b.id),
+        Record::RequestGone(_, id) => rows.requests.retain(|row| row.id != id),
+        Record::Attempt(_) | Record::File(_) | Record::FileGone(..) | Record::ContainerGone(..) => {}
+    }
+}
+
+fn put<T>(rows: &mut Vec<T>, row: T, same: impl Fn(&T, &T) -> bool) {
+    match rows.iter_mut().find(|old| same(old, &row)) {
+        Some(old) => *old = row,
+        None => rows.push(row),
+    }
+}

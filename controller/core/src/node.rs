@@ -1,0 +1,197 @@
+//! A compute node as the controller knows it: its row, its contact and what it holds.
+//!
+//! `Contact` is the volatile half (session, lease); loading starts without a session and with a full lease, because the
+//! controller that died may have granted one a moment before (design section 5). What happens on the session is in
+//! `session`, when a lease ends in `lease`.
+//!
+//! Invariant: `load` is the sum of the slots of `held`; the row's running figures equal a recount.
+
+use crate::input::SessionId;
+use crate::record::{NodeRow, Record};
+use crate::turn::Turn;
+use muster_model::node::StartTaskInfo;
+use muster_model::spec::PoolSpec;
+use muster_model::state::{ExecutionResult, NodeState, SchedulingState, StartTaskState};
+use muster_model::{AttemptId, NodeId, Resources, TaskKey, Timestamp};
+use std::collections::BTreeMap;
+
+/// An attempt that a node holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) attempt: AttemptId,
+    pub(crate) needs: Resources,
+    /// The node has said that it has started.
+    pub(crate) running: bool,
+    /// It has been asked back; volatile, and harmless when forgotten.
+    pub(crate) recalled: bool,
+}
+
+/// What is true only while processes live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Contact {
+    pub(crate) session: Option<SessionId>,
+    /// Until then, and a margin longer, the node may be running what it holds.
+    pub(crate) lease_until: Timestamp,
+}
+
+/// A node as the core knows it.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) row: NodeRow,
+    pub(crate) contact: Contact,
+    pub(crate) held: BTreeMap<TaskKey, Held>,
+    /// Everything that the held attempts take together.
+    pub(crate) load: Resources,
+}
+
+impl Node {
+    pub(crate) fn new(row: NodeRow, lease_until: Timestamp) -> Self {
+        Self {
+            row,
+            contact: Contact { session: None, lease_until },
+            held: BTreeMap::new(),
+            load: Resources::default(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &NodeId {
+        &self.row.id
+    }
+
+    /// What it offers in all.
+    pub(crate) fn offer(&self) -> Resources {
+        Resources { slots: self.row.slots, ..self.row.facts.capacity }
+    }
+
+    /// What it has left.
+    pub(crate) fn free(&self) -> Resources {
+        self.offer().minus(&self.load)
+    }
+
+    /// Slots left; below zero when it holds more than it can run at once.
+    pub(crate) fn room(&self) -> i64 {
+        i64::from(self.row.slots) - i64::from(self.load.slots)
+    }
+
+    /// Whether tasks may be placed on it at all.
+    pub(crate) fn is_open(&self) -> bool {
+        self.contact.session.is_some()
+            && self.row.scheduling == SchedulingState::Enabled
+            && matches!(self.row.state, NodeState::Idle | NodeState::Running)
+    }
+
+    pub(crate) fn hold(&mut self, held: Held) {
+        self.load = self.load.plus(&held.needs);
+        self.row.running_tasks += u32::from(held.running);
+        self.row.running_slots += if held.running { held.needs.slots } else { 0 };
+        self.held.insert(held.attempt.task_key(), held);
+    }
+
+    /// Lets go of an attempt; `None` if it does not hold it.
+    pub(crate) fn drop_attempt(&mut self, attempt: &AttemptId) -> Option<Held> {
+        let key = attempt.task_key();
+        if self.held.get(&key)?.attempt != *attempt {
+            return None;
+        }
+        let held = self.held.remove(&key)?;
+        self.load = self.held.values().fold(Resources::default(), |sum, other| sum.plus(&other.needs));
+        if held.running {
+            self.row.running_tasks = self.row.running_tasks.saturating_sub(1);
+            self.row.running_slots = self.row.running_slots.saturating_sub(held.needs.slots);
+        }
+        Some(held)
+    }
+
+    /// Notes that a held attempt has started; false if it is not held or had started before.
+    pub(crate) fn mark_running(&mut self, attempt: &AttemptId) -> bool {
+        match self.held.get_mut(&attempt.task_key()) {
+            Some(held) if held.attempt == *attempt && !held.running => {
+                held.running = true;
+                self.row.running_tasks += 1;
+                self.row.running_slots += held.needs.slots;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// The state that a node in contact has, from its start task, its switch and what it runs.
+    pub(crate) fn settled_state(&self, pool: &PoolSpec) -> NodeState {
+        match self.row.state {
+            NodeState::LeavingPool | NodeState::Unusable => return self.row.state,
+            NodeState::Idle
+            | NodeState::Running
+            | NodeState::Rebooting
+            | NodeState::Reimaging
+            | NodeState::Creating
+            | NodeState::Starting
+            | NodeState::WaitingForStartTask
+            | NodeState::StartTaskFailed
+            | NodeState::Unknown
+            | NodeState::Offline
+            | NodeState::Preempted
+            | NodeState::UpgradingOs
+            | NodeState::Deallocated
+            | NodeState::Deallocating => {}
+        }
+        if let Some(start_task) = &pool.start_task
+            && start_task.wait_for_success
+        {
+            match self.row.start_task.as_ref().map(StartTaskOutcome::of) {
+                None | Some(StartTaskOutcome::Running) => return NodeState::WaitingForStartTask,
+                Some(StartTaskOutcome::Failed) => return NodeState::StartTaskFailed,
+                Some(StartTaskOutcome::Succeeded) => {}
+            }
+        }
+        match (self.row.running_tasks, self.row.scheduling) {
+            (0, SchedulingState::Disabled) => NodeState::Offline,
+            (0, SchedulingState::Enabled) => NodeState::Idle,
+            (_, _) => NodeState::Running,
+        }
+    }
+
+    /// Enters a state; the caller saves.
+    pub(crate) fn enter(&mut self, state: NodeState, now: Timestamp) {
+        if self.row.state != state {
+            self.row.state = state;
+            self.row.state_since = now;
+        }
+    }
+
+    /// Records the node.
+    pub(crate) fn save(&mut self, turn: &mut Turn<'_>) {
+        self.row.revision += 1;
+        turn.dirty.insert(self.row.pool.clone());
+        turn.record(Record::Node(Box::new(self.row.clone())));
+    }
+
+    #[cfg(any(test, feature = "check"))]
+    pub(crate) fn check(&self) {
+        let id = &self.row.id;
+        let load = self.held.values().fold(Resources::default(), |sum, held| sum.plus(&held.needs));
+        assert_eq!(self.load, load, "node {id}: load");
+        let running: Vec<_> = self.held.values().filter(|held| held.running).collect();
+        assert_eq!(self.row.running_tasks as usize, running.len(), "node {id}: running tasks");
+        let slots: u32 = running.iter().map(|held| held.needs.slots).sum();
+        assert_eq!(self.row.running_slots, slots, "node {id}: running slots");
+        assert!(slots <= self.row.slots, "node {id} runs {slots} slots of {}", self.row.slots);
+    }
+}
+
+/// How a node's start task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StartTaskOutcome {
+    Running,
+    Succeeded,
+    Failed,
+}
+
+impl StartTaskOutcome {
+    fn of(info: &StartTaskInfo) -> Self {
+        match (info.state, info.result) {
+            (StartTaskState::Running, _) => Self::Running,
+            (StartTaskState::Completed, Some(ExecutionResult::Success)) => Self::Succeeded,
+            (StartTaskState::Completed, Some(ExecutionResult::Failure) | None) => Self::Failed,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What a node says on its session: that it is there, what it holds, what happened, that it is gone.
+//!
+//! On connect both sides compare what they believe: for each attempt that the node holds it is told to keep it, to stop it,
+//! or that its result is safe; what the node does not hold although it should, it has never received, and it goes back
+//! to waiting (design section 5).
+
+use crate::attempt::{self, End};
+use crate::effect::{CloseReason, KillReason, NodeMessage, Verdict};
+use crate::input::{Connected, HeldAttempt, NumberedReport, Report, SessionId};
+use crate::reject::Reject;
+use crate::reply::Reply;
+use crate::resize;
+use crate::tenant::Tenant;
+use crate::timer::Deadline;
+use crate::turn::Turn;
+use muster_model::cause::Cause;
+use muster_model::state::AttemptPhase;
+use muster_model::{AttemptId, AttemptResult, FailureInfo, NodeId};
+use std::collections::BTreeSet;
+
+pub(crate) fn connected(
+    tenant: &mut Tenant,
+    turn: &mut Turn<'_>,
+    connected: Connected,
+) -> Result<Reply, Reject> {
+    let id = connected.node.node;
+    let node = tenant.nodes.get_mut(&id).ok_or_else(|| Reject::NodeUnknown(id.clone()))?;
+    let room = node.room();
+    if let Some(old) = node.contact.session.replace(connected.session) {
+        turn.tell(&id, old, NodeMessage::Close { reason: CloseReason::Replaced });
+    }
+    node.contact.lease_until = turn.now.after(turn.settings.lease_ttl);
+    let lease_end = node.contact.lease_until.after(turn.settings.lease_margin);
+    turn.wake(lease_end, Deadline::Lease(turn.account.clone(), id.clone()));
+    node.row.facts = connected.facts;
+    node.row.start_task = connected.start_task;
+    if node.held.is_empty()
+        && let Some(pool) = tenant.pools.get(&node.row.pool)
+    {
+        node.row.slots = pool.row.spec.task_slots_per_node;
+    }
+    tenant.reindex(&id, room);
+    let verdicts: Vec<_> =
+        connected.held.iter().map(|held| (held.attempt.clone(), verdict(tenant, &id, held))).collect();
+    turn.tell(&id, connected.session, NodeMessage::Welcome { verdicts });
+    take_back_unreceived(tenant, turn, &id, &connected.held);
+    attempt::save_node(tenant, turn, &id);
+    repeat_kills(tenant, turn, &id, connected.session);
+    resize::release_if_leaving(tenant, turn, &id);
+    Ok(Reply::Done)
+}
+
+fn verdict(tenant: &Tenant, node: &NodeId, held: &HeldAttempt) -> Verdict {
+    if attempt::is_current(tenant, node, &held.attempt) {
+        return Verdict::Keep;
+    }
+    match held.phase {
+        AttemptPhase::Finished => Verdict::Acknowledged,
+        AttemptPhase::Assigned | AttemptPhase::Staging | AttemptPhase::Running | AttemptPhase::Uploading => {
+            Verdict::Kill
+        }
+    }
+}
+
+/// Attempts that were dispatched but never arrived: an agent journals an attempt before it does anything with it,
+/// so what it does not hold has not run.
+fn take_back_unreceived(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId, held: &[HeldAttempt]) {
+    let there: BTreeSet<&AttemptId> = held.iter().map(|held| &held.attempt).collect();
+    let Some(node) = tenant.nodes.get(id) else { return };
+    let missing: Vec<_> = node
+        .held
+        .values()
+        .filter(|held| !there.contains(&held.attempt))
+        .map(|held| (held.attempt.clone(), held.running))
+        .collect();
+    for (attempt, was_running) in missing {
+        if was_running {
+            let message = format!("node '{id}' has lost attempt {attempt}: its agent's records are gone");
+            let result = AttemptResult::not_started(FailureInfo::new(Cause::NodeLost, message), turn.now);
+            attempt::ended(tenant, turn, id, &attempt, End { result, may_have_run: true });
+        } else {
+            attempt::returned(tenant, turn, id, &attempt);
+        }
+    }
+}
+
+/// Stops again what was to be stopped while the node was away.
+fn repeat_kills(tenant: &Tenant, turn: &mut Turn<'_>, id: &NodeId, session: SessionId) {
+    let Some(node) = tenant.nodes.get(id) else { return };
+    for held in node.held.values() {
+        let attempt = held.attempt.clone();
+        let ending = tenant.task(&attempt.job, &attempt.task).ok().and_then(|task| task.ending());
+        let reason: Option<KillReason> = ending.map(attempt::kill_reason);
+        if let Some(reason) = reason {
+            turn.tell(id, session, NodeMessage::Kill { attempts: vec![attempt], reason });
+        }
+    }
+}
+
+/// A session broke. The node may go on until its lease ends; nothing more is placed on it meanwhile.
+pub(crate) fn disconnected(
+    tenant: &mut Tenant,
+    turn: &mut Turn<'_>,
+    id: &NodeId,
+    session: SessionId,
+) -> Result<Reply, Reject> {
+    let node = tenant.nodes.get_mut(id).ok_or_else(|| Reject::NodeUnknown(id.clone()))?;
+    if node.contact.session != Some(session) {
+        return Err(Reject::StaleSession(id.clone()));
+    }
+    let room = node.room();
+    node.contact.session = None;
+    let end = node.contact.lease_until.after(turn.settings.lease_margin);
+    turn.wake(end, Deadline::Lease(turn.account.clone(), id.clone()));
+    tenant.reindex(id, room);
+    Ok(Reply::Done)
+}
+
+/// A node reports what happened. Every report is acknowledged, also a stale one: there is nothing more to do about it.
+pub(crate) fn reports(
+    tenant: &mut Tenant,
+    turn: &mut Turn<'_>,
+    id: &NodeId,
+    session: SessionId,
+    reports: Vec<NumberedReport>,
+) -> Result<Reply, Reject> {
+    let node = tenant.nodes.get(id).ok_or_else(|| Reject::NodeUnknown(id.clone()))?;
+    if node.contact.session != Some(session) {
+        return Err(Reject::StaleSession(id.clone()));
+    }
+    let mut numbers = Vec::with_capacity(reports.len());
+    for NumberedReport { number, report } in reports {
+        numbers.push(number);
+        match report {
+            Report::Started { attempt, time } => attempt::started(tenant, turn, id, &attempt, time),
+            Report::Returned { attempt } => attempt::returned(tenant, turn, id, &attempt),
+            Report::Finished { attempt, result } => {
+                let may_have_run = result.start_time.is_some();
+                attempt::ended(tenant, turn, id, &attempt, End { result: *result, may_have_run });
+            }
+            Report::StartTask(info) => {
+                if let Some(node) = tenant.nodes.get_mut(id) {
+                    node.row.start_task = Some(info);
+                }
+                attempt::save_node(tenant, turn, id);
+            }
+        }
+    }
+    turn.tell(id, session, NodeMessage::Acknowledge { reports: numbers });
+    Ok(Reply::Done)
+}

@@ -1,0 +1,40 @@
+//! The core's few settings, all of them spans and bounds; none changes while it runs.
+
+use std::time::Duration;
+
+/// What an operator may set about the core's decisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a node may go on without being answered (design section 5).
+    pub lease_ttl: Duration,
+    /// How much longer than `lease_ttl` the controller waits before it counts a node's attempts as lost: covers clocks
+    /// that run at different rates and kills that take a moment.
+    pub lease_margin: Duration,
+    /// How long the answer to a request id is kept.
+    pub replay_window: Duration,
+    /// How often a task is tried again for server errors before it fails.
+    pub server_retries_max: u32,
+    /// The wait after the first server error; doubles with each, up to `backoff_max`.
+    pub backoff_first: Duration,
+    /// The longest wait after a server error.
+    pub backoff_max: Duration,
+    /// How much work, by measured duration, a node may hold beyond its slots.
+    pub ahead_work: Duration,
+    /// Most attempts that a node may hold beyond its slots, for each slot.
+    pub ahead_per_slot_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease_ttl: Duration::from_secs(30),
+            lease_margin: Duration::from_secs(5),
+            replay_window: Duration::from_secs(24 * 3600),
+            server_retries_max: 5,
+            backoff_first: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(60),
+            ahead_work: Duration::from_millis(100),
+            ahead_per_slot_max: 16,
+        }
+    }
+}
