@@ -48,7 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("muster.v1.fds"), compiler.encode_file_descriptor_set())?;
 
-    let mut builder = tonic_prost_build::configure().build_client(true).build_server(true).skip_debug(SECRET_MESSAGES);
+    let mut builder =
+        tonic_prost_build::configure().build_client(true).build_server(true).skip_debug(SECRET_MESSAGES);
     for field in CHUNK_FIELDS {
         builder = builder.bytes(field);
     }

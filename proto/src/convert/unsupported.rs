@@ -1,0 +1,330 @@
+//! Fields that the API has and this version does not act on, in one table for each message.
+//!
+//! A set field of these tables is refused with `Problem::NotSupported`, never ignored: who sets it counts on it. To
+//! build such behaviour, take the line out here and convert the field in the resource's module; the test below
+//! shows that each line refuses something.
+
+use crate::convert::violation::{Checker, Problem};
+use crate::wire;
+use wire::{output_file, resource_file, user_identity};
+
+/// One field and how to see that it was set to something this version does not have.
+pub(super) struct Unsupported<M> {
+    /// The field.
+    pub(super) field: &'static str,
+    /// Whether it asks for something.
+    pub(super) is_set: fn(&M) -> bool,
+    /// What to do instead.
+    pub(super) instead: &'static str,
+}
+
+/// Notes every field of the table that is set.
+pub(super) fn refuse<M>(checker: &mut Checker, table: &[Unsupported<M>], message: &M) {
+    for entry in table.iter().filter(|entry| (entry.is_set)(message)) {
+        checker.note_at(entry.field, Problem::NotSupported { instead: entry.instead });
+    }
+}
+
+const LEAVE_UNSET: &str = "leave it unset";
+const FILE_STORE_INSTEAD: &str = "use file_store";
+
+pub(super) const ACCOUNT: &[Unsupported<wire::Account>] =
+    &[Unsupported { field: "quotas", is_set: |m| m.quotas.is_some(), instead: LEAVE_UNSET }];
+
+pub(super) const POOL: &[Unsupported<wire::Pool>] = &[
+    Unsupported {
+        field: "target_low_priority_nodes",
+        is_set: |m| m.target_low_priority_nodes != 0,
+        instead: "use target_dedicated_nodes",
+    },
+    Unsupported {
+        field: "enable_auto_scale",
+        is_set: |m| m.enable_auto_scale,
+        instead: "set target_dedicated_nodes and resize the pool",
+    },
+    Unsupported {
+        field: "auto_scale_formula",
+        is_set: |m| !m.auto_scale_formula.is_empty(),
+        instead: "set target_dedicated_nodes and resize the pool",
+    },
+    Unsupported {
+        field: "auto_scale_evaluation_interval",
+        is_set: |m| m.auto_scale_evaluation_interval.is_some(),
+        instead: LEAVE_UNSET,
+    },
+    Unsupported {
+        field: "enable_inter_node_communication",
+        is_set: |m| m.enable_inter_node_communication,
+        instead: LEAVE_UNSET,
+    },
+    Unsupported {
+        field: "user_accounts",
+        is_set: |m| !m.user_accounts.is_empty(),
+        instead: "use automatic users (user_identity.auto_user)",
+    },
+    Unsupported {
+        field: "mount_configuration",
+        is_set: |m| !m.mount_configuration.is_empty(),
+        instead: "mount in the start task",
+    },
+    Unsupported {
+        field: "application_package_references",
+        is_set: |m| !m.application_package_references.is_empty(),
+        instead: "unpack a resource file in the start task",
+    },
+    Unsupported { field: "isolation_level", is_set: |m| m.isolation_level != 0, instead: LEAVE_UNSET },
+];
+
+pub(super) const START_TASK: &[Unsupported<wire::StartTask>] = &[Unsupported {
+    field: "container_settings",
+    is_set: |m| m.container_settings.is_some(),
+    instead: "run the command without a container",
+}];
+
+pub(super) const RESIZE_POOL: &[Unsupported<wire::ResizePoolRequest>] = &[
+    Unsupported {
+        field: "target_low_priority_nodes",
+        is_set: |m| m.target_low_priority_nodes.is_some_and(|n| n != 0),
+        instead: "use target_dedicated_nodes",
+    },
+    Unsupported {
+        field: "node_deallocation_option",
+        is_set: |m| !is_requeue(m.node_deallocation_option),
+        instead: "use NODE_DEALLOCATION_OPTION_REQUEUE",
+    },
+];
+
+pub(super) const REMOVE_NODES: &[Unsupported<wire::RemoveNodesRequest>] = &[
+    Unsupported {
+        field: "node_deallocation_option",
+        is_set: |m| !is_requeue(m.node_deallocation_option),
+        instead: "use NODE_DEALLOCATION_OPTION_REQUEUE",
+    },
+    Unsupported { field: "resize_timeout", is_set: |m| m.resize_timeout.is_some(), instead: LEAVE_UNSET },
+];
+
+pub(super) const DISABLE_SCHEDULING: &[Unsupported<wire::DisableNodeSchedulingRequest>] = &[Unsupported {
+    field: "option",
+    is_set: |m| m.option != wire::DisableSchedulingOption::TaskCompletion as i32,
+    instead: "use DISABLE_SCHEDULING_OPTION_TASK_COMPLETION",
+}];
+
+pub(super) const JOB: &[Unsupported<wire::Job>] = &[
+    Unsupported {
+        field: "auto_pool_specification",
+        is_set: |m| matches!(m.pool_info, Some(wire::job::PoolInfo::AutoPoolSpecification(_))),
+        instead: "create a pool and use pool_id",
+    },
+    Unsupported {
+        field: "max_parallel_tasks",
+        is_set: |m| m.max_parallel_tasks.is_some_and(|n| n != -1),
+        instead: "use -1 (no limit)",
+    },
+    Unsupported {
+        field: "on_task_failure",
+        is_set: |m| !is_default(m.on_task_failure, wire::OnTaskFailure::NoAction as i32),
+        instead: "use ON_TASK_FAILURE_NO_ACTION",
+    },
+    Unsupported {
+        field: "on_dependency_failure",
+        is_set: |m| !is_default(m.on_dependency_failure, wire::OnDependencyFailure::Wait as i32),
+        instead: "use ON_DEPENDENCY_FAILURE_WAIT",
+    },
+    Unsupported {
+        field: "job_manager_task",
+        is_set: |m| m.job_manager_task.is_some(),
+        instead: "add an ordinary task",
+    },
+    Unsupported {
+        field: "job_preparation_task",
+        is_set: |m| m.job_preparation_task.is_some(),
+        instead: "use the pool's start task",
+    },
+    Unsupported { field: "job_release_task", is_set: |m| m.job_release_task.is_some(), instead: LEAVE_UNSET },
+    Unsupported { field: "allow_task_preemption", is_set: |m| m.allow_task_preemption, instead: LEAVE_UNSET },
+];
+
+pub(super) const TASK: &[Unsupported<wire::Task>] = &[
+    Unsupported { field: "affinity_id", is_set: |m| !m.affinity_id.is_empty(), instead: LEAVE_UNSET },
+    Unsupported { field: "exit_conditions", is_set: |m| m.exit_conditions.is_some(), instead: LEAVE_UNSET },
+    Unsupported {
+        field: "multi_instance_settings",
+        is_set: |m| m.multi_instance_settings.is_some(),
+        instead: LEAVE_UNSET,
+    },
+    Unsupported {
+        field: "container_settings",
+        is_set: |m| m.container_settings.is_some(),
+        instead: "run the command without a container",
+    },
+    Unsupported {
+        field: "application_package_references",
+        is_set: |m| !m.application_package_references.is_empty(),
+        instead: "use resource_files",
+    },
+];
+
+pub(super) const TASK_CONSTRAINTS: &[Unsupported<wire::TaskConstraints>] = &[Unsupported {
+    field: "on_out_of_memory",
+    is_set: |m| m.on_out_of_memory.is_some(),
+    instead: "ask for enough in resources.memory_bytes",
+}];
+
+pub(super) const RESOURCE_REQUESTS: &[Unsupported<wire::ResourceRequests>] = &[
+    Unsupported { field: "gpus", is_set: |m| m.gpus != 0, instead: "use required_slots" },
+    Unsupported { field: "named", is_set: |m| !m.named.is_empty(), instead: "use required_slots" },
+];
+
+pub(super) const DEPENDS_ON: &[Unsupported<wire::TaskDependencies>] = &[
+    Unsupported {
+        field: "task_id_globs",
+        is_set: |m| !m.task_id_globs.is_empty(),
+        instead: "use task_ids or task_id_ranges",
+    },
+    Unsupported {
+        field: "groups",
+        is_set: |m| !m.groups.is_empty(),
+        instead: "use task_ids or task_id_ranges",
+    },
+];
+
+pub(super) const RESOURCE_FILE: &[Unsupported<wire::ResourceFile>] = &[Unsupported {
+    field: "object_store_url",
+    is_set: |m| matches!(m.source, Some(resource_file::Source::ObjectStoreUrl(_))),
+    instead: FILE_STORE_INSTEAD,
+}];
+
+pub(super) const OUTPUT_FILE: &[Unsupported<wire::OutputFile>] = &[Unsupported {
+    field: "object_store_url",
+    is_set: |m| matches!(m.destination, Some(output_file::Destination::ObjectStoreUrl(_))),
+    instead: FILE_STORE_INSTEAD,
+}];
+
+pub(super) const USER_IDENTITY: &[Unsupported<wire::UserIdentity>] = &[Unsupported {
+    field: "username",
+    is_set: |m| matches!(m.user, Some(user_identity::User::Username(_))),
+    instead: "use auto_user",
+}];
+
+/// Whether an enum's number means its default: unset, or the default by name.
+const fn is_default(given: i32, default: i32) -> bool {
+    given == 0 || given == default
+}
+
+const fn is_requeue(option: i32) -> bool {
+    is_default(option, wire::NodeDeallocationOption::Requeue as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each of `wishes` must be refused by exactly one line of the table, and every line must refuse one of them.
+    fn check<M: Default>(table: &[Unsupported<M>], wishes: Vec<M>) {
+        let mut fired = vec![0_usize; table.len()];
+        for wish in &wishes {
+            let lines: Vec<usize> = (0..table.len()).filter(|&i| (table[i].is_set)(wish)).collect();
+            assert_eq!(lines.len(), 1, "one line for each wish");
+            fired[lines[0]] += 1;
+        }
+        for (entry, count) in table.iter().zip(fired) {
+            assert!(count > 0, "no wish for {}", entry.field);
+        }
+    }
+
+    #[test]
+    fn every_line_of_the_pool_and_job_tables_refuses_its_field() {
+        check(
+            POOL,
+            vec![
+                wire::Pool { target_low_priority_nodes: 1, ..Default::default() },
+                wire::Pool { enable_auto_scale: true, ..Default::default() },
+                wire::Pool { auto_scale_formula: "x".into(), ..Default::default() },
+                wire::Pool { auto_scale_evaluation_interval: Some(Default::default()), ..Default::default() },
+                wire::Pool { enable_inter_node_communication: true, ..Default::default() },
+                wire::Pool { user_accounts: vec![Default::default()], ..Default::default() },
+                wire::Pool { mount_configuration: vec![Default::default()], ..Default::default() },
+                wire::Pool { application_package_references: vec![Default::default()], ..Default::default() },
+                wire::Pool { isolation_level: 3, ..Default::default() },
+            ],
+        );
+        let auto = wire::job::PoolInfo::AutoPoolSpecification(Default::default());
+        check(
+            JOB,
+            vec![
+                wire::Job { pool_info: Some(auto), ..Default::default() },
+                wire::Job { max_parallel_tasks: Some(4), ..Default::default() },
+                wire::Job { on_task_failure: 2, ..Default::default() },
+                wire::Job { on_dependency_failure: 3, ..Default::default() },
+                wire::Job { job_manager_task: Some(Default::default()), ..Default::default() },
+                wire::Job { job_preparation_task: Some(Default::default()), ..Default::default() },
+                wire::Job { job_release_task: Some(Default::default()), ..Default::default() },
+                wire::Job { allow_task_preemption: true, ..Default::default() },
+            ],
+        );
+    }
+
+    #[test]
+    fn every_line_of_the_task_tables_refuses_its_field() {
+        check(
+            TASK,
+            vec![
+                wire::Task { affinity_id: "n1".into(), ..Default::default() },
+                wire::Task { exit_conditions: Some(Default::default()), ..Default::default() },
+                wire::Task { multi_instance_settings: Some(Default::default()), ..Default::default() },
+                wire::Task { container_settings: Some(Default::default()), ..Default::default() },
+                wire::Task { application_package_references: vec![Default::default()], ..Default::default() },
+            ],
+        );
+        check(
+            TASK_CONSTRAINTS,
+            vec![wire::TaskConstraints { on_out_of_memory: Some(Default::default()), ..Default::default() }],
+        );
+        check(
+            RESOURCE_REQUESTS,
+            vec![
+                wire::ResourceRequests { gpus: 1, ..Default::default() },
+                wire::ResourceRequests { named: [("licence".into(), 1)].into(), ..Default::default() },
+            ],
+        );
+        check(
+            DEPENDS_ON,
+            vec![
+                wire::TaskDependencies { task_id_globs: vec!["a*".into()], ..Default::default() },
+                wire::TaskDependencies { groups: vec![Default::default()], ..Default::default() },
+            ],
+        );
+    }
+
+    #[test]
+    fn every_line_of_the_small_tables_refuses_its_field() {
+        check(ACCOUNT, vec![wire::Account { quotas: Some(Default::default()), ..Default::default() }]);
+        check(
+            START_TASK,
+            vec![wire::StartTask { container_settings: Some(Default::default()), ..Default::default() }],
+        );
+        check(
+            RESIZE_POOL,
+            vec![
+                wire::ResizePoolRequest { target_low_priority_nodes: Some(1), ..Default::default() },
+                wire::ResizePoolRequest { node_deallocation_option: 2, ..Default::default() },
+            ],
+        );
+        check(
+            REMOVE_NODES,
+            vec![
+                wire::RemoveNodesRequest { node_deallocation_option: 3, ..Default::default() },
+                wire::RemoveNodesRequest { resize_timeout: Some(Default::default()), ..Default::default() },
+            ],
+        );
+        check(DISABLE_SCHEDULING, vec![wire::DisableNodeSchedulingRequest::default()]);
+        let source = resource_file::Source::ObjectStoreUrl("s3://b/k".into());
+        check(RESOURCE_FILE, vec![wire::ResourceFile { source: Some(source), ..Default::default() }]);
+        let destination = output_file::Destination::ObjectStoreUrl("s3://b/k".into());
+        check(OUTPUT_FILE, vec![wire::OutputFile { destination: Some(destination), ..Default::default() }]);
+        check(
+            USER_IDENTITY,
+            vec![wire::UserIdentity { user: Some(user_identity::User::Username("ann".into())) }],
+        );
+    }
+}

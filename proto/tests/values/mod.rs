@@ -1,0 +1,387 @@
+//! Strategies for values of the model and for plans: valid by construction, small, and with every optional part both ways.
+
+use std::time::Duration;
+
+use muster_model::node::{Capabilities, MachineFacts, StartTaskInfo};
+use muster_model::spec::{
+    DependsOn, EnvironmentSetting, FileDestination, FileSource, IdRange, JobConstraints, JobSpec,
+    MetadataItem, OutputFile, PoolSpec, ResourceFile, RetryLimit, StartTaskSpec, TaskConstraints, TaskLimits,
+    TaskSpec, UserIdentity,
+};
+use muster_model::state::{
+    AttemptPhase, AutoUserScope, ElevationLevel, ExecutionResult, JobDefaultOrder, NodeFillType,
+    OnAllTasksComplete, OnLeaseExpiry, StartTaskState, UploadCondition,
+};
+use muster_model::{
+    AttemptId, AttemptResult, Cause, ContainerName, Digest, Excerpt, FailureInfo, FilePath, JobId,
+    OutputEntry, PoolId, Resources, TaskId, Timestamp, Usage,
+};
+use muster_proto::convert::{
+    AttemptLimits, AttemptPlan, Finished, NodeSettings, PlannedFile, PlannedSource, StartTaskPlan,
+};
+use prop::collection::vec;
+use prop::option::of;
+use prop::sample::select;
+use proptest::prelude::*;
+
+const ID: &str = "[A-Za-z0-9_-]{1,64}";
+const TEXT: &str = "[a-zA-Z0-9 äß€/.:-]{0,20}";
+
+fn id<T>() -> impl Strategy<Value = T>
+where
+    T: std::str::FromStr + std::fmt::Debug,
+    T::Err: std::fmt::Debug,
+{
+    ID.prop_map(|text| text.parse().unwrap())
+}
+
+fn container() -> impl Strategy<Value = ContainerName> {
+    "[a-z0-9]{3,20}".prop_map(|name| ContainerName::parse(&name).unwrap())
+}
+
+fn path() -> impl Strategy<Value = FilePath> {
+    "[a-zä]{1,8}(/[a-z0-9]{1,8}){0,3}".prop_map(|path| FilePath::parse(&path).unwrap())
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest::from_bytes)
+}
+
+fn any_of<T: Copy + std::fmt::Debug + 'static>(values: &'static [T]) -> impl Strategy<Value = T> {
+    select(values)
+}
+
+/// Points in time that the wire can hold.
+pub(crate) fn time() -> impl Strategy<Value = Timestamp> {
+    (-62_135_596_800_000_000_i64..=253_402_300_799_000_000).prop_map(Timestamp::from_micros)
+}
+
+fn span(min: u64) -> impl Strategy<Value = Duration> {
+    (min..1_000_000_000, 0..1_000_000_000_u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos))
+}
+
+fn retries() -> impl Strategy<Value = RetryLimit> {
+    prop_oneof![Just(RetryLimit::Unlimited), (0..=i32::MAX.unsigned_abs()).prop_map(RetryLimit::Times)]
+}
+
+fn environment() -> impl Strategy<Value = Vec<EnvironmentSetting>> {
+    vec(("[A-Z_]{1,9}", TEXT).prop_map(|(name, value)| EnvironmentSetting { name, value }), 0..4)
+}
+
+fn metadata() -> impl Strategy<Value = Vec<MetadataItem>> {
+    vec(("[a-z]{1,9}", TEXT).prop_map(|(name, value)| MetadataItem { name, value }), 0..4)
+}
+
+fn user() -> impl Strategy<Value = UserIdentity> {
+    (any_of(AutoUserScope::ALL), any_of(ElevationLevel::ALL))
+        .prop_map(|(scope, elevation)| UserIdentity { scope, elevation })
+}
+
+fn resource_file() -> impl Strategy<Value = ResourceFile> {
+    let named = prop_oneof![
+        "https?://[a-z]{1,9}/[a-z]{0,9}".prop_map(FileSource::Http),
+        (container(), path()).prop_map(|(container, path)| FileSource::FileStore { container, path }),
+    ];
+    let named = (named, path(), 0..=0o777_u32, of(digest())).prop_map(|(source, path, mode, digest)| {
+        ResourceFile { source, file_path: Some(path), mode, digest }
+    });
+    let prefix = (container(), "[a-z/]{0,9}", of(path()), 0..=0o777_u32);
+    let prefix = prefix.prop_map(|(container, prefix, file_path, mode)| ResourceFile {
+        source: FileSource::FileStorePrefix { container, prefix },
+        file_path,
+        mode,
+        digest: None,
+    });
+    prop_oneof![named, prefix]
+}
+
+fn output_file() -> impl Strategy<Value = OutputFile> {
+    let pattern = prop_oneof![Just("../stdout.txt".to_owned()), "[a-z*?]{1,9}(/[a-z*]{1,9}){0,2}"];
+    (pattern, container(), of(path()), any_of(UploadCondition::ALL)).prop_map(
+        |(pattern, container, path, condition)| OutputFile {
+            pattern,
+            destination: FileDestination::FileStore { container, path },
+            condition,
+        },
+    )
+}
+
+fn command_line() -> impl Strategy<Value = String> {
+    "[a-z/]{1,20}( [a-z0-9'äß-]{1,9}){0,4}"
+}
+
+fn start_task() -> impl Strategy<Value = StartTaskSpec> {
+    (command_line(), vec(resource_file(), 0..3), environment(), user(), retries(), any::<bool>()).prop_map(
+        |(
+            command_line,
+            resource_files,
+            environment,
+            user_identity,
+            max_task_retry_count,
+            wait_for_success,
+        )| {
+            StartTaskSpec {
+                command_line,
+                resource_files,
+                environment,
+                user_identity,
+                max_task_retry_count,
+                wait_for_success,
+            }
+        },
+    )
+}
+
+/// Pools.
+pub(crate) fn pool_spec() -> impl Strategy<Value = PoolSpec> {
+    let policy = (any_of(NodeFillType::ALL), any_of(JobDefaultOrder::ALL), any_of(OnLeaseExpiry::ALL));
+    let sizes = (0..=100_000_u32, 1..=256_u32, span(300));
+    (id::<PoolId>(), TEXT, sizes, policy, of(start_task()), metadata()).prop_map(
+        |(id, display_name, sizes, policy, start_task, metadata)| PoolSpec {
+            id,
+            display_name,
+            target_dedicated_nodes: sizes.0,
+            task_slots_per_node: sizes.1,
+            node_fill_type: policy.0,
+            job_default_order: policy.1,
+            start_task,
+            resize_timeout: sizes.2,
+            on_lease_expiry: policy.2,
+            metadata,
+        },
+    )
+}
+
+/// Jobs.
+pub(crate) fn job_spec() -> impl Strategy<Value = JobSpec> {
+    let constraints = (of(span(1)), retries()).prop_map(|(max_wall_clock_time, max_task_retry_count)| {
+        JobConstraints { max_wall_clock_time, max_task_retry_count }
+    });
+    let switches = (any::<bool>(), any_of(OnAllTasksComplete::ALL), -1000..=1000_i32);
+    let ids = (id::<JobId>(), id::<PoolId>());
+    (ids, TEXT, switches, constraints, environment(), metadata()).prop_map(
+        |(ids, display_name, switches, constraints, common_environment, metadata)| JobSpec {
+            id: ids.0,
+            display_name,
+            pool: ids.1,
+            priority: switches.2,
+            constraints,
+            uses_task_dependencies: switches.0,
+            on_all_tasks_complete: switches.1,
+            common_environment,
+            metadata,
+        },
+    )
+}
+
+fn depends_on() -> impl Strategy<Value = DependsOn> {
+    let range = (any::<u32>(), any::<u32>()).prop_map(|(a, b)| IdRange { start: a.min(b), end: a.max(b) });
+    (vec(id::<TaskId>(), 0..4), vec(range, 0..3))
+        .prop_map(|(task_ids, task_id_ranges)| DependsOn { task_ids, task_id_ranges })
+}
+
+/// Tasks.
+pub(crate) fn task_spec() -> impl Strategy<Value = TaskSpec> {
+    let constraints =
+        (of(span(1)), of(span(0)), of(retries())).prop_map(|(wall, retention, retries)| TaskConstraints {
+            max_wall_clock_time: wall,
+            retention_time: retention,
+            max_task_retry_count: retries,
+        });
+    let needs = (1..=256_u32, any::<u64>(), any::<u64>(), any::<u64>(), of(1..u32::MAX)).prop_map(
+        |(slots, cpu_millis, memory_bytes, disk_bytes, pids_max)| {
+            (Resources { slots, cpu_millis, memory_bytes, disk_bytes }, TaskLimits { pids_max })
+        },
+    );
+    let files = (vec(resource_file(), 0..3), vec(output_file(), 0..3));
+    let names = (id::<TaskId>(), TEXT, command_line());
+    (names, files, environment(), constraints, needs, user(), depends_on()).prop_map(
+        |(names, files, environment, constraints, needs, user_identity, depends_on)| TaskSpec {
+            id: names.0,
+            display_name: names.1,
+            command_line: names.2,
+            resource_files: files.0,
+            output_files: files.1,
+            environment,
+            constraints,
+            resources: needs.0,
+            limits: needs.1,
+            user_identity,
+            depends_on,
+        },
+    )
+}
+
+/// Names of attempts.
+pub(crate) fn attempt_id() -> impl Strategy<Value = AttemptId> {
+    (id::<JobId>(), id::<TaskId>(), 1..u32::MAX).prop_map(|(job, task, number)| AttemptId {
+        job,
+        task,
+        number,
+    })
+}
+
+/// Phases of attempts.
+pub(crate) fn phase() -> impl Strategy<Value = AttemptPhase> {
+    any_of(AttemptPhase::ALL)
+}
+
+/// Failures.
+pub(crate) fn failure() -> impl Strategy<Value = FailureInfo> {
+    (any_of(Cause::ALL), TEXT, vec((TEXT, TEXT), 0..3)).prop_map(|(cause, message, details)| FailureInfo {
+        cause,
+        message,
+        details,
+    })
+}
+
+fn excerpt() -> impl Strategy<Value = Excerpt> {
+    (vec(any::<u8>(), 0..40), vec(any::<u8>(), 0..40), 0..1_000_000_u64).prop_map(|(head, tail, middle)| {
+        let total_bytes = u64::try_from(head.len() + tail.len()).unwrap() + middle;
+        Excerpt { head, tail, total_bytes }
+    })
+}
+
+/// Results of attempts.
+pub(crate) fn finished() -> impl Strategy<Value = Finished> {
+    let usage = (any::<u64>(), 0..u64::MAX / 2, 0..u64::MAX / 2, any::<u64>(), any::<u64>());
+    // Processor times go over the wire as durations of at most ten thousand years.
+    let usage = usage.prop_map(|(peak, user, kernel, staged_bytes, uploaded_bytes)| Usage {
+        peak_memory_bytes: peak,
+        user_cpu_micros: user % 315_576_000_000_000_000,
+        kernel_cpu_micros: kernel % 315_576_000_000_000_000,
+        staged_bytes,
+        uploaded_bytes,
+    });
+    let entry = (container(), path(), digest(), any::<u64>())
+        .prop_map(|(container, path, digest, size)| OutputEntry { container, path, digest, size });
+    let codes = (of(any::<i32>()), of(any::<i32>()), of(failure()));
+    (attempt_id(), codes, (of(time()), time()), usage, (excerpt(), excerpt()), vec(entry, 0..3)).prop_map(
+        |(attempt, (exit_code, signal, failure), (start_time, end_time), usage, streams, outputs)| {
+            let result = if failure.is_some() { ExecutionResult::Failure } else { ExecutionResult::Success };
+            let (stdout, stderr) = streams;
+            let result = AttemptResult {
+                result,
+                exit_code,
+                signal,
+                failure,
+                start_time,
+                end_time,
+                usage,
+                stdout,
+                stderr,
+                outputs,
+            };
+            Finished { attempt, result }
+        },
+    )
+}
+
+/// Facts of machines.
+pub(crate) fn machine_facts() -> impl Strategy<Value = MachineFacts> {
+    let capabilities =
+        (select(vec!["none", "v1", "v2"]), any::<[bool; 4]>()).prop_map(|(cgroup, has)| Capabilities {
+            cgroup: cgroup.to_owned(),
+            memory_limit: has[0],
+            cpu_limit: has[1],
+            pids_limit: has[2],
+            user_switch: has[3],
+        });
+    let amounts = (any::<u64>(), any::<u64>(), any::<u64>());
+    ("[a-f0-9]{1,32}", "[a-f0-9-]{1,36}", vec(TEXT, 4), amounts, capabilities, time()).prop_map(
+        |(machine_id, boot_id, texts, amounts, capabilities, boot_time)| MachineFacts {
+            machine_id,
+            boot_id,
+            hostname: texts[0].clone(),
+            ip_address: texts[1].clone(),
+            agent_version: texts[2].clone(),
+            os: texts[3].clone(),
+            capacity: Resources {
+                slots: 0,
+                cpu_millis: amounts.0,
+                memory_bytes: amounts.1,
+                disk_bytes: amounts.2,
+            },
+            capabilities,
+            boot_time,
+        },
+    )
+}
+
+/// Courses of start tasks.
+pub(crate) fn start_task_info() -> impl Strategy<Value = StartTaskInfo> {
+    let outcome = (of(any_of(ExecutionResult::ALL)), of(failure()), of(any::<i32>()));
+    (any_of(StartTaskState::ALL), time(), of(time()), outcome, any::<u32>()).prop_map(
+        |(state, start_time, end_time, (result, failure, exit_code), retry_count)| StartTaskInfo {
+            state,
+            start_time,
+            end_time,
+            exit_code,
+            retry_count,
+            result,
+            failure,
+        },
+    )
+}
+
+fn planned_file() -> impl Strategy<Value = PlannedFile> {
+    let source = prop_oneof![
+        digest().prop_map(PlannedSource::Content),
+        "https://[a-z]{1,9}/[a-z]{0,9}".prop_map(PlannedSource::Http)
+    ];
+    (source, path(), 0..=0o777_u32, of(digest()), of(any::<u64>()))
+        .prop_map(|(source, path, mode, expected, size)| PlannedFile { source, path, mode, expected, size })
+}
+
+/// Plans of attempts.
+pub(crate) fn attempt_plan() -> impl Strategy<Value = AttemptPlan> {
+    let limits = (any::<u64>(), any::<u64>(), of(1..u32::MAX), any::<u64>(), of(span(0))).prop_map(
+        |(memory_bytes, cpu_millis, pids_max, disk_bytes, wall_clock)| AttemptLimits {
+            memory_bytes,
+            cpu_millis,
+            pids_max,
+            disk_bytes,
+            wall_clock,
+        },
+    );
+    let files = (vec(planned_file(), 0..3), vec(output_file(), 0..3));
+    (attempt_id(), command_line(), environment(), files, limits, user(), 1..=256_u32, span(0)).prop_map(
+        |(attempt, command_line, environment, files, limits, user_identity, slots, retention)| AttemptPlan {
+            attempt,
+            command_line,
+            environment,
+            resource_files: files.0,
+            output_files: files.1,
+            limits,
+            user_identity,
+            slots,
+            retention,
+        },
+    )
+}
+
+/// Settings of nodes.
+pub(crate) fn node_settings() -> impl Strategy<Value = NodeSettings> {
+    let start_task =
+        (any::<u64>(), start_task(), vec(planned_file(), 0..3)).prop_map(|(version, task, files)| {
+            StartTaskPlan {
+                version,
+                command_line: task.command_line,
+                environment: task.environment,
+                resource_files: files,
+                user_identity: task.user_identity,
+                max_retries: task.max_task_retry_count,
+                wait_for_success: task.wait_for_success,
+            }
+        });
+    (1..=256_u32, any_of(OnLeaseExpiry::ALL), any::<u32>(), any::<bool>(), TEXT, of(start_task)).prop_map(
+        |(task_slots, on_lease_expiry, dispatch_ahead, is_dedicated, account_url, start_task)| NodeSettings {
+            task_slots,
+            on_lease_expiry,
+            dispatch_ahead,
+            is_dedicated,
+            account_url,
+            start_task,
+        },
+    )
+}
