@@ -1,20 +1,17 @@
-//! One placement of a task, from the node that gets it to what follows its end.
+//! One placement of a task: given to a node, asked to stop, and the ways in which its task goes on.
 //!
-//! Every word about an attempt is checked against the task first: only the current attempt on the node that holds it
-//! counts, anything else is stale and changes nothing (promise 2). Whether a failure is followed by another attempt is
-//! decided in `retry`; where that goes in `placement`.
+//! These are the steps; when each is taken is decided elsewhere: `placement` places, clients and resizes stop, `custody`
+//! deals with what nodes report. A stop never takes an attempt off its node: it asks, and notes what follows.
 
 use crate::effect::{KillReason, NodeMessage};
 use crate::node::Held;
-use crate::record::{AttemptRow, Ending, FileRow, Record};
-use crate::retry::{self, Failed, Verdict};
+use crate::record::Ending;
 use crate::task::TaskEvent;
 use crate::tenant::Tenant;
 use crate::turn::Turn;
-use crate::{job_life, resize};
 use muster_model::cause::Cause;
 use muster_model::state::ExecutionResult;
-use muster_model::{AttemptId, AttemptResult, FailureInfo, JobId, NodeId, TaskId, Timestamp};
+use muster_model::{AttemptId, FailureInfo, JobId, NodeId, TaskId};
 
 /// Gives a ready task's next attempt to a node. The caller has checked that it fits and dispatches it.
 pub(crate) fn place(
@@ -51,90 +48,6 @@ pub(crate) fn is_current(tenant: &Tenant, node: &NodeId, attempt: &AttemptId) ->
         .is_ok_and(|task| task.holder() == Some(node) && task.attempt() == attempt.number)
 }
 
-/// The node has started an attempt. Stale and repeated words change nothing.
-pub(crate) fn started(
-    tenant: &mut Tenant,
-    turn: &mut Turn<'_>,
-    node_id: &NodeId,
-    attempt: &AttemptId,
-    time: Timestamp,
-) {
-    if !is_current(tenant, node_id, attempt) {
-        return;
-    }
-    let Some(node) = tenant.nodes.get_mut(node_id) else { return };
-    if !node.mark_running(attempt) {
-        return;
-    }
-    if let Some(job) = tenant.jobs.get_mut(&attempt.job) {
-        if let Some(task) = job.tasks.get_mut(&attempt.task) {
-            task.progress_mut().started = Some(time);
-        }
-        job.shift(turn, &attempt.task, TaskEvent::Start);
-    }
-    save_node(tenant, turn, node_id);
-}
-
-/// An attempt that was recalled had not started: its task waits again, and nothing counts against it.
-pub(crate) fn returned(tenant: &mut Tenant, turn: &mut Turn<'_>, node_id: &NodeId, attempt: &AttemptId) {
-    if !is_current(tenant, node_id, attempt) {
-        return;
-    }
-    if !let_go(tenant, turn, node_id, attempt) {
-        return;
-    }
-    let ending = tenant.task(&attempt.job, &attempt.task).ok().and_then(|task| task.ending());
-    match ending {
-        None | Some(Ending::Requeue) => release(tenant, turn, &attempt.job, &attempt.task),
-        Some(Ending::Terminate) => complete_terminated(tenant, turn, &attempt.job, &attempt.task),
-        Some(Ending::Delete) => remove(tenant, turn, &attempt.job, &attempt.task),
-    }
-    job_life::settle(tenant, turn, &attempt.job);
-    resize::release_if_leaving(tenant, turn, node_id);
-}
-
-/// How an attempt came to its end.
-pub(crate) struct End {
-    pub(crate) result: AttemptResult,
-    /// Whether the command ran, or may have run.
-    pub(crate) may_have_run: bool,
-}
-
-/// An attempt is over: the ledger gets its line, its outputs are published, the task goes on.
-pub(crate) fn ended(
-    tenant: &mut Tenant,
-    turn: &mut Turn<'_>,
-    node_id: &NodeId,
-    attempt: &AttemptId,
-    end: End,
-) {
-    if !is_current(tenant, node_id, attempt) || !let_go(tenant, turn, node_id, attempt) {
-        return;
-    }
-    let End { result, may_have_run } = end;
-    count_on_node(tenant, turn, node_id, &result);
-    let Some(job) = tenant.jobs.get_mut(&attempt.job) else { return };
-    if let Some(start) = result.start_time {
-        job.pace.note(result.end_time.since(start));
-    }
-    let Some(task) = job.tasks.get_mut(&attempt.task) else { return };
-    let ending = task.ending();
-    let progress = task.progress_mut();
-    progress.exit_code = result.exit_code;
-    progress.signal = result.signal;
-    progress.started = result.start_time.or(progress.started);
-    progress.ended = Some(result.end_time);
-    progress.failure = result.failure.clone();
-    if ending == Some(Ending::Delete) {
-        remove(tenant, turn, &attempt.job, &attempt.task);
-    } else {
-        publish(turn, node_id, attempt, &result);
-        conclude(tenant, turn, attempt, ending, result, may_have_run);
-    }
-    job_life::settle(tenant, turn, &attempt.job);
-    resize::release_if_leaving(tenant, turn, node_id);
-}
-
 /// Asks for a held attempt to be stopped and notes what follows; a stronger wish replaces a weaker one.
 pub(crate) fn stop(
     tenant: &mut Tenant,
@@ -165,124 +78,8 @@ pub(crate) const fn kill_reason(ending: Ending) -> KillReason {
     }
 }
 
-/// Takes the attempt off its node.
-fn let_go(tenant: &mut Tenant, turn: &mut Turn<'_>, node_id: &NodeId, attempt: &AttemptId) -> bool {
-    let Some(node) = tenant.nodes.get_mut(node_id) else { return false };
-    let room = node.room();
-    let Some(held) = node.drop_attempt(attempt) else { return false };
-    turn.dirty.insert(node.row.pool.clone());
-    tenant.reindex(node_id, room);
-    if held.running {
-        save_node(tenant, turn, node_id);
-    }
-    true
-}
-
-fn count_on_node(tenant: &mut Tenant, turn: &mut Turn<'_>, node_id: &NodeId, result: &AttemptResult) {
-    if let Some(node) = tenant.nodes.get_mut(node_id) {
-        node.row.tasks_run += 1;
-        node.row.tasks_succeeded += u64::from(result.result == ExecutionResult::Success);
-    }
-    save_node(tenant, turn, node_id);
-}
-
-/// Brings a node's state up to date with what it runs, and records it.
-pub(crate) fn save_node(tenant: &mut Tenant, turn: &mut Turn<'_>, node_id: &NodeId) {
-    let Some(node) = tenant.nodes.get_mut(node_id) else { return };
-    let room = node.room();
-    if node.contact.session.is_some()
-        && let Some(pool) = tenant.pools.get(&node.row.pool)
-    {
-        let state = node.settled_state(&pool.row.spec);
-        node.enter(state, turn.now);
-    }
-    node.save(turn);
-    tenant.reindex(node_id, room);
-}
-
-fn publish(turn: &mut Turn<'_>, node_id: &NodeId, attempt: &AttemptId, result: &AttemptResult) {
-    let (account, now) = (turn.account.clone(), turn.now);
-    for output in &result.outputs {
-        turn.record(Record::File(FileRow {
-            account: account.clone(),
-            container: output.container.clone(),
-            path: output.path.clone(),
-            digest: output.digest,
-            size: output.size,
-            modified: now,
-        }));
-    }
-    turn.record(Record::Attempt(Box::new(AttemptRow {
-        account,
-        job: attempt.job.clone(),
-        task: attempt.task.clone(),
-        number: attempt.number,
-        node: node_id.clone(),
-        result: result.clone(),
-    })));
-}
-
-/// What becomes of the task.
-fn conclude(
-    tenant: &mut Tenant,
-    turn: &mut Turn<'_>,
-    attempt: &AttemptId,
-    ending: Option<Ending>,
-    result: AttemptResult,
-    may_have_run: bool,
-) {
-    let (job_id, task_id) = (&attempt.job, &attempt.task);
-    let Some(failure) = result.failure.filter(|_| result.result == ExecutionResult::Failure) else {
-        return complete(tenant, turn, job_id, task_id, ExecutionResult::Success);
-    };
-    match ending {
-        Some(Ending::Terminate | Ending::Delete) => {
-            return complete_terminated(tenant, turn, job_id, task_id);
-        }
-        Some(Ending::Requeue) => {
-            if let Some(job) = tenant.jobs.get_mut(job_id)
-                && let Some(task) = job.tasks.get_mut(task_id)
-            {
-                task.progress_mut().requeue_count += 1;
-            }
-            return release(tenant, turn, job_id, task_id);
-        }
-        None => {}
-    }
-    let Some(job) = tenant.jobs.get_mut(job_id) else { return };
-    let Some(task) = job.tasks.get(task_id) else { return };
-    let progress = task.progress();
-    let verdict = retry::after(
-        Failed {
-            failure,
-            may_have_run,
-            limit: job.retry_limit(task),
-            retry_count: progress.retry_count,
-            server_retry_count: progress.server_retry_count,
-        },
-        turn.settings,
-        turn.now,
-    );
-    let Some(task) = job.tasks.get_mut(task_id) else { return };
-    match verdict {
-        Verdict::RetryUser => task.progress_mut().retry_count += 1,
-        Verdict::RetryServer(at) => {
-            task.progress_mut().server_retry_count += 1;
-            task.progress_mut().not_before = Some(at);
-            turn.wake(
-                at,
-                crate::timer::Deadline::Retry(turn.account.clone(), job_id.clone(), task_id.clone()),
-            );
-        }
-        Verdict::Fail(failure) => {
-            task.progress_mut().failure = Some(failure);
-            return complete(tenant, turn, job_id, task_id, ExecutionResult::Failure);
-        }
-    }
-    release(tenant, turn, job_id, task_id);
-}
-
-fn complete(
+/// Ends a task for good.
+pub(crate) fn complete(
     tenant: &mut Tenant,
     turn: &mut Turn<'_>,
     job_id: &JobId,
@@ -319,7 +116,8 @@ pub(crate) fn complete_terminated(
     complete(tenant, turn, job_id, task_id, ExecutionResult::Failure);
 }
 
-fn release(tenant: &mut Tenant, turn: &mut Turn<'_>, job_id: &JobId, task_id: &TaskId) {
+/// Lets a task wait again after its attempt is over.
+pub(crate) fn release(tenant: &mut Tenant, turn: &mut Turn<'_>, job_id: &JobId, task_id: &TaskId) {
     let Some(job) = tenant.jobs.get_mut(job_id) else { return };
     if let Some(task) = job.tasks.get_mut(task_id) {
         task.progress_mut().ending = None;
@@ -328,7 +126,8 @@ fn release(tenant: &mut Tenant, turn: &mut Turn<'_>, job_id: &JobId, task_id: &T
     tenant.requeue_job(job_id);
 }
 
-fn remove(tenant: &mut Tenant, turn: &mut Turn<'_>, job_id: &JobId, task_id: &TaskId) {
+/// Removes a task whose attempt is over.
+pub(crate) fn remove(tenant: &mut Tenant, turn: &mut Turn<'_>, job_id: &JobId, task_id: &TaskId) {
     if let Some(job) = tenant.jobs.get_mut(job_id) {
         job.remove(turn, task_id);
     }

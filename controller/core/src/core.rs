@@ -10,7 +10,7 @@ use crate::job::{Job, TaskCounts};
 use crate::job_life;
 use crate::node::Node;
 use crate::placement;
-use crate::pool::{self, Pool};
+use crate::pool::Pool;
 use crate::record::{Record, Rows};
 use crate::reject::Reject;
 use crate::reply::Reply;
@@ -20,7 +20,7 @@ use crate::task::{Phase, Task};
 use crate::tenant::Tenant;
 use crate::timer::{Deadline, Deadlines};
 use crate::turn::Turn;
-use crate::{account, join, lease, node_command, request, session, task_command};
+use crate::{account, join, lease, node_command, pool_command, request, session, task_command};
 use muster_model::state::ExecutionResult;
 use muster_model::{AccountName, JobId, RequestId, Timestamp, TokenId};
 use std::collections::BTreeMap;
@@ -334,11 +334,13 @@ fn obey(tenant: &mut Tenant, turn: &mut Turn<'_>, command: Command) -> Result<Re
     match command {
         Command::CreateAccount(new) => Err(Reject::AccountExists(new.name)),
         Command::RegenerateKey { name, key } => Ok(account::regenerate_key(tenant, turn, name, key)),
-        Command::CreatePool(spec) => pool::create(tenant, turn, spec),
-        Command::UpdatePool { pool, patch, if_match } => pool::update(tenant, turn, &pool, patch, if_match),
+        Command::CreatePool(spec) => pool_command::create(tenant, turn, spec),
+        Command::UpdatePool { pool, patch, if_match } => {
+            pool_command::update(tenant, turn, &pool, patch, if_match)
+        }
         Command::ResizePool { pool, target, timeout } => resize::resize(tenant, turn, &pool, target, timeout),
         Command::StopResize { pool } => resize::stop(tenant, turn, &pool),
-        Command::DeletePool { pool } => pool::delete(tenant, turn, &pool),
+        Command::DeletePool { pool } => pool_command::delete(tenant, turn, &pool),
         Command::CreateJoinToken(new) => join::create_token(tenant, turn, new),
         Command::RevokeJoinToken { token } => join::revoke_token(tenant, turn, &token),
         Command::RemoveNodes { pool, nodes } => resize::remove_nodes(tenant, turn, &pool, &nodes),

@@ -6,7 +6,7 @@
 //! task of that name exists and has succeeded, so deleting and adding it again asks anew; a task that has been placed
 //! once asks no more.
 //!
-//! Invariant: a task's `waiting_on` equals a recount over its `depends_on`.  [counters_equal_a_recount]
+//! Invariant: a task's `waiting_on` equals a recount over its `depends_on`.  [every_history_keeps_the_laws]
 
 use muster_model::TaskId;
 use muster_model::spec::{DependsOn, IdRange};

@@ -3,7 +3,7 @@
 //! A lease is counted here from the moment of the answer and on the node from the moment of the question, so the node's
 //! ends first; the margin covers clocks of different rates. Only after both may its attempts be placed again (promise 2).
 
-use crate::attempt::{self, End};
+use crate::custody::{self, End};
 use crate::effect::{CloseReason, NodeMessage};
 use crate::input::SessionId;
 use crate::reject::Reject;
@@ -68,7 +68,7 @@ pub(crate) fn expire(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId) {
         )
         .with("node", id);
         let result = AttemptResult::not_started(failure, turn.now);
-        attempt::ended(tenant, turn, id, &attempt, End { result, may_have_run: true });
+        custody::ended(tenant, turn, id, &attempt, End { result, may_have_run: true });
     }
     resize::release_if_leaving(tenant, turn, id);
 }

@@ -9,6 +9,7 @@ mod attempt;
 #[cfg(any(test, feature = "check"))]
 mod check;
 mod core;
+mod custody;
 mod dependency;
 pub mod effect;
 pub mod input;
@@ -23,6 +24,7 @@ mod node_command;
 mod pace;
 mod placement;
 mod pool;
+mod pool_command;
 pub mod record;
 pub mod reject;
 pub mod reply;

@@ -1,6 +1,7 @@
 //! What clients may do with a node by name, beside removing it (`resize`).
+//!
+//! Switching scheduling off stops nothing that runs; it only keeps further tasks away.
 
-use crate::attempt;
 use crate::reject::Reject;
 use crate::reply::Reply;
 use crate::tenant::Tenant;
@@ -24,6 +25,6 @@ pub(crate) fn set_scheduling(
     let room = node.room();
     node.row.scheduling = wanted;
     tenant.reindex(id, room);
-    attempt::save_node(tenant, turn, id);
+    tenant.save_node(turn, id);
     Ok(Reply::Done)
 }

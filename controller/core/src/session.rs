@@ -4,7 +4,8 @@
 //! or that its result is safe; what the node does not hold although it should, it has never received, and it goes back
 //! to waiting (design section 5).
 
-use crate::attempt::{self, End};
+use crate::attempt;
+use crate::custody::{self, End};
 use crate::effect::{CloseReason, KillReason, NodeMessage, Verdict};
 use crate::input::{Connected, HeldAttempt, NumberedReport, Report, SessionId};
 use crate::reject::Reject;
@@ -44,7 +45,7 @@ pub(crate) fn connected(
         connected.held.iter().map(|held| (held.attempt.clone(), verdict(tenant, &id, held))).collect();
     turn.tell(&id, connected.session, NodeMessage::Welcome { verdicts });
     take_back_unreceived(tenant, turn, &id, &connected.held);
-    attempt::save_node(tenant, turn, &id);
+    tenant.save_node(turn, &id);
     repeat_kills(tenant, turn, &id, connected.session);
     resize::release_if_leaving(tenant, turn, &id);
     Ok(Reply::Done)
@@ -77,9 +78,9 @@ fn take_back_unreceived(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId, h
         if was_running {
             let message = format!("node '{id}' has lost attempt {attempt}: its agent's records are gone");
             let result = AttemptResult::not_started(FailureInfo::new(Cause::NodeLost, message), turn.now);
-            attempt::ended(tenant, turn, id, &attempt, End { result, may_have_run: true });
+            custody::ended(tenant, turn, id, &attempt, End { result, may_have_run: true });
         } else {
-            attempt::returned(tenant, turn, id, &attempt);
+            custody::returned(tenant, turn, id, &attempt);
         }
     }
 }
@@ -132,17 +133,17 @@ pub(crate) fn reports(
     for NumberedReport { number, report } in reports {
         numbers.push(number);
         match report {
-            Report::Started { attempt, time } => attempt::started(tenant, turn, id, &attempt, time),
-            Report::Returned { attempt } => attempt::returned(tenant, turn, id, &attempt),
+            Report::Started { attempt, time } => custody::started(tenant, turn, id, &attempt, time),
+            Report::Returned { attempt } => custody::returned(tenant, turn, id, &attempt),
             Report::Finished { attempt, result } => {
                 let may_have_run = result.start_time.is_some();
-                attempt::ended(tenant, turn, id, &attempt, End { result: *result, may_have_run });
+                custody::ended(tenant, turn, id, &attempt, End { result: *result, may_have_run });
             }
             Report::StartTask(info) => {
                 if let Some(node) = tenant.nodes.get_mut(id) {
                     node.row.start_task = Some(info);
                 }
-                attempt::save_node(tenant, turn, id);
+                tenant.save_node(turn, id);
             }
         }
     }

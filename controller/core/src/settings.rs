@@ -1,4 +1,6 @@
-//! The core's few settings, all of them spans and bounds; none changes while it runs.
+//! The core's few settings, all of them spans and bounds.
+//!
+//! None changes while the core runs. The defaults are those of the design (section 5) or say where they come from.
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ use crate::pool::Pool;
 use crate::record::{AccountRow, RequestRow, TokenRow};
 use crate::reject::Reject;
 use crate::task::Task;
+use crate::turn::Turn;
 use muster_model::state::PoolState;
 use muster_model::{JobId, NodeId, PoolId, RequestId, TaskId, TokenId};
 use std::collections::BTreeMap;
@@ -95,5 +96,19 @@ impl Tenant {
         } else {
             pool.waiting_jobs.remove(&entry);
         }
+    }
+
+    /// Brings a node's state up to date with what it runs, and records it.
+    pub(crate) fn save_node(&mut self, turn: &mut Turn<'_>, node_id: &NodeId) {
+        let Some(node) = self.nodes.get_mut(node_id) else { return };
+        let room = node.room();
+        if node.contact.session.is_some()
+            && let Some(pool) = self.pools.get(&node.row.pool)
+        {
+            let state = node.settled_state(&pool.row.spec);
+            node.enter(state, turn.now);
+        }
+        node.save(turn);
+        self.reindex(node_id, room);
     }
 }

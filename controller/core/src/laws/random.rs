@@ -1,4 +1,7 @@
 //! Random histories: commands, reports, crashes and time in any order, with every law checked after each step.
+//!
+//! A failing history is shrunk and kept under proptest-regressions; it says what happened, not what should have. For that
+//! write a case in `stories`.
 
 use super::world::{self, World, job_id, task_id};
 use crate::input::{Command, DisableTasks};

@@ -1,4 +1,6 @@
 //! Single cases, told one by one: what a user or an operator would see.
+//!
+//! Each is a sentence that a person could object to. Whatever holds for every history is in `random` instead.
 
 use super::world::*;
 use crate::input::{Command, Input};
