@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask demo`, `test`, `bench`.
+//! The project's chores: `cargo xtask demo`, `test`, `bench`, `simulate`.
 //!
 //! Two of them are the README's promise: `demo` and `test` do all the set-up that they need on a fresh machine. Each
 //! chore is a file; what they share (running programs, timing) is in `run` and `cluster`.
@@ -7,6 +7,7 @@ mod bench;
 mod cluster;
 mod demo;
 mod run;
+mod simulate;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -27,6 +28,8 @@ enum Chore {
     Test(test::Options),
     /// Measure the local cluster against a floor taken in the same run; prints figures, judges nothing
     Bench(bench::Options),
+    /// Run both cores in virtual time with faults drawn from seeds, and check the promises after every step
+    Simulate(simulate::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -34,5 +37,6 @@ fn main() -> anyhow::Result<()> {
         Chore::Demo(options) => demo::run(&options),
         Chore::Test(options) => test::run(&options),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Simulate(options) => simulate::run(&options),
     }
 }
