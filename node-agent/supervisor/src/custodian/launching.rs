@@ -1,0 +1,189 @@
+//! From a request to a running program.
+//!
+//! The order is the promise: journal, groups, clone, `muster-started`, reply. Whatever fails is undone before
+//! it is answered, and a process that was cloned is reaped first.
+
+use nix::sys::epoll::EpollFlags;
+
+use muster_supervisor::journal::{Accepted, Started};
+use muster_supervisor::{AttemptKey, Refusal, Reply, Spec};
+
+use super::{Custodian, TASKS_MAX};
+use crate::cgroup::{Doors, Groups};
+use crate::clock::{monotonic_us, wall_us};
+use crate::log;
+use crate::processes;
+use crate::spawn::{Report, subject};
+use crate::task::{Due, Launching, Stage, Task};
+use crate::watch::Token;
+
+impl Custodian {
+    /// Starts an attempt. The answer follows when its program executes, unless it is refused at once.
+    pub(super) fn start(&mut self, client: u64, request: u64, spec: Box<Spec>) -> Result<(), Refusal> {
+        if self.stopping.is_some() {
+            return Err(Refusal::Stopping);
+        }
+        if self.by_key.contains_key(&spec.key) {
+            return Err(Refusal::KeyInUse { key: spec.key });
+        }
+        if u32::try_from(self.tasks.len()).is_ok_and(|held| held >= TASKS_MAX) {
+            return Err(Refusal::Full { limit: TASKS_MAX });
+        }
+        if let Some(limit) = Groups::unenforceable(self.groups.as_ref(), &spec.limits) {
+            return Err(Refusal::NotEnforceable { limit });
+        }
+        let accepted = Accepted {
+            key: spec.key.clone(),
+            boot_id: self.ground.boot_id.clone(),
+            grouped: self.groups.is_some(),
+            accepted_at_us: wall_us(),
+            wall_clock_ms: spec.limits.wall_clock_ms,
+            grace_ms: spec.grace_ms,
+            memory_bytes: spec.limits.memory_bytes,
+        };
+        let mut documents = accepted.encode();
+        let unrecorded = |errno| Refusal::Record { operation: "write".to_owned(), errno: errno as i32 };
+        self.ground.state.append(&documents).map_err(unrecorded)?;
+        let doors = match self.groups.as_ref().map(|groups| groups.create(&spec.key, &spec.limits)) {
+            None => Ok(Doors::default()),
+            Some(doors) => doors.map_err(Refusal::from),
+        };
+        let launch = match doors.and_then(|doors| self.ground.launcher.launch(&spec, &doors)) {
+            Ok(launch) => launch,
+            Err(refusal) => {
+                self.remove_groups(&spec.key);
+                self.record_gone(std::slice::from_ref(&spec.key));
+                return Err(refusal);
+            }
+        };
+        let started = Started {
+            pid: launch.pid,
+            // Our child cannot vanish before we reap it, so this is missing only without /proc.
+            start_ticks: processes::look(launch.pid).map_or(0, |process| process.start_ticks),
+            started_at_us: wall_us(),
+            started_monotonic_us: monotonic_us(),
+        };
+        let document = started.encode(&spec.key);
+        documents.extend_from_slice(&document);
+        let launching = Launching { launch, spec, client, request, failure: None };
+        let number = self.admit(&accepted, started, launching, documents);
+        if let Err(errno) = self.ground.state.append(&document) {
+            self.doom(number, unrecorded(errno));
+        }
+        Ok(())
+    }
+
+    fn admit(
+        &mut self,
+        accepted: &Accepted,
+        started: Started,
+        launching: Launching,
+        documents: Vec<u8>,
+    ) -> u64 {
+        let number = self.next_number();
+        let memory_limited = accepted.memory_bytes.is_some();
+        let wall_clock = accepted
+            .wall_clock_ms
+            .map(|ms| started.started_monotonic_us.saturating_add(ms.saturating_mul(1_000)));
+        let report =
+            self.ground.watch.add(&launching.launch.report, Token::Launch(number), EpollFlags::EPOLLIN);
+        let task = Task {
+            key: accepted.key.clone(),
+            grouped: accepted.grouped,
+            pid: started.pid,
+            foreign: false,
+            start_ticks: started.start_ticks,
+            started_at_us: Some(started.started_at_us),
+            grace_ms: accepted.grace_ms,
+            memory_limited,
+            ended_by: None,
+            documents,
+            memory_watch: None,
+            due: Due { wall_clock, ..Due::default() },
+            stage: Stage::Launching(Box::new(launching)),
+        };
+        self.by_key.insert(task.key.clone(), number);
+        self.by_pid.insert(task.pid, number);
+        self.tasks.insert(number, task);
+        if memory_limited {
+            self.watch_memory(number);
+        }
+        self.queue(number);
+        if let Err(errno) = report {
+            self.doom(
+                number,
+                Refusal::Record { operation: "watch the start of".to_owned(), errno: errno as i32 },
+            );
+        }
+        number
+    }
+
+    /// Watches an attempt with a memory limit, where the kernel would kill one of its processes and leave the
+    /// others.
+    pub(super) fn watch_memory(&mut self, number: u64) {
+        let (Some(groups), Some(task)) = (&self.groups, self.tasks.get_mut(&number)) else { return };
+        let Some(event) = task.grouped.then(|| groups.oom_watch(&task.key)).flatten() else { return };
+        match self.ground.watch.add(&event, Token::Memory(number), EpollFlags::EPOLLIN) {
+            Ok(()) => task.memory_watch = Some(event),
+            Err(errno) => {
+                log::warn("cannot watch the memory of an attempt", &[("key", &task.key), ("error", &errno)])
+            }
+        }
+    }
+
+    /// Kills a process whose launch cannot be carried through; it is answered when the process is reaped.
+    fn doom(&mut self, number: u64, refusal: Refusal) {
+        let Some(task) = self.tasks.get_mut(&number) else { return };
+        if let Stage::Launching(launching) = &mut task.stage {
+            launching.failure = Some(refusal);
+        }
+        self.kill_now(number);
+    }
+
+    /// The report pipe of an attempt has something to say.
+    pub(crate) fn launch_ready(&mut self, number: u64) {
+        let Some(task) = self.tasks.get_mut(&number) else { return };
+        let Stage::Launching(launching) = &mut task.stage else { return };
+        let report = launching.launch.look();
+        if report == Report::Pending {
+            return;
+        }
+        self.ground.watch.remove(&launching.launch.report);
+        if let Report::Failed { step, errno } = report {
+            let subject = subject(&launching.spec, step);
+            launching.failure.get_or_insert(Refusal::Launch { step, subject, errno });
+        }
+        if launching.failure.is_some() {
+            // It is answered when the process is reaped.
+            return;
+        }
+        let (client, request) = (launching.client, launching.request);
+        let started = Reply::Started { pid: task.pid, started_at_us: task.started_at_us.unwrap_or_default() };
+        log::debug("started", &[("key", &task.key), ("pid", &task.pid)]);
+        task.stage = Stage::Running { pidfd: None };
+        self.reply(client, request, Ok(started));
+    }
+
+    /// The process of a failed launch is reaped: nothing of it is left but to say so.
+    pub(super) fn launch_failed(&mut self, number: u64) {
+        let Some(task) = self.tasks.get_mut(&number) else { return };
+        let Stage::Launching(launching) = &mut task.stage else { return };
+        let Some(refusal) = launching.failure.take() else { return };
+        let (client, request, key) = (launching.client, launching.request, task.key.clone());
+        log::debug("not started", &[("key", &key), ("reason", &refusal)]);
+        self.unwatch_memory(number);
+        self.remove_groups(&key);
+        self.record_gone(std::slice::from_ref(&key));
+        self.forget(number);
+        self.reply(client, request, Err(refusal));
+    }
+
+    /// Removes groups that have no processes any more.
+    pub(super) fn remove_groups(&self, key: &AttemptKey) {
+        match self.groups.as_ref().map(|groups| groups.remove(key)) {
+            None | Some(Ok(true)) => {}
+            Some(Ok(false)) => log::warn("a group stays behind", &[("key", key)]),
+            Some(Err(error)) => log::warn("a group stays behind", &[("key", key), ("error", &error)]),
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! How one attempt ended: the document `muster-exit`, on disk and in the event that carries it.
+//!
+//! The record says what the kernel said. Whether that is a failure, and whose, is the agent's to decide.
+//! It is written before it is pushed, and kept until the agent acknowledges it.
+//!
+//! Invariant: `ended_by` is the first reason that made the attempt end; later ones do not replace it.
+
+use crate::document::{DecodeError, Field, Reader, Writer, required};
+use crate::key::AttemptKey;
+use crate::spec::read_key;
+
+/// Kind of the document.
+pub const EXIT_KIND: &str = "muster-exit";
+/// Newest version of the document that this build writes and reads.
+pub const EXIT_VERSION: u32 = 1;
+
+/// How the main process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It exited with this code.
+    Exited {
+        /// 0 to 255.
+        code: u8,
+    },
+    /// A signal ended it.
+    Signaled {
+        /// The signal's number.
+        signal: u8,
+        /// Whether a core was dumped.
+        core_dumped: bool,
+    },
+    /// It is over, and how cannot be known.
+    Lost {
+        /// Why not.
+        reason: LostReason,
+    },
+}
+
+/// Why an attempt's exit status cannot be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostReason {
+    /// The node was booted since.
+    Rebooted,
+    /// It ended while no supervisor was running, or the kernel does not tell a process that is not the parent.
+    EndedUnwatched,
+    /// The supervisor died while starting it; it may or may not have executed an instruction.
+    LaunchInterrupted,
+}
+
+/// What made an attempt end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndedBy {
+    /// Its own doing: it exited, crashed, or got a signal from elsewhere.
+    Itself,
+    /// The wall-clock limit.
+    WallClock,
+    /// The kernel killed one of its processes for want of memory.
+    OutOfMemory,
+    /// A `Kill` request.
+    Requested {
+        /// The words given with the request.
+        reason: String,
+    },
+    /// A `Shutdown` request that asked for tasks to be killed.
+    Shutdown,
+}
+
+impl EndedBy {
+    /// Adds the fields `ended_by` and `reason` to a document.
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        let name = match self {
+            Self::Itself => "itself",
+            Self::WallClock => "wall-clock",
+            Self::OutOfMemory => "out-of-memory",
+            Self::Requested { .. } => "requested",
+            Self::Shutdown => "shutdown",
+        };
+        writer.text("ended_by", name);
+        if let Self::Requested { reason } = self {
+            writer.text("reason", reason);
+        }
+    }
+
+    /// Puts the fields `ended_by` and `reason` together.
+    pub(crate) fn read(name: &Field<'_>, reason: Option<&str>) -> Result<Self, DecodeError> {
+        match name.text()? {
+            "itself" => Ok(Self::Itself),
+            "wall-clock" => Ok(Self::WallClock),
+            "out-of-memory" => Ok(Self::OutOfMemory),
+            "requested" => Ok(Self::Requested { reason: reason.unwrap_or_default().to_owned() }),
+            "shutdown" => Ok(Self::Shutdown),
+            _ => Err(name.wrong("itself, wall-clock, out-of-memory, requested or shutdown")),
+        }
+    }
+}
+
+/// What the processes of an attempt used, as far as the node can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// CPU time in user mode, in microseconds.
+    pub user_cpu_us: Option<u64>,
+    /// CPU time in the kernel, in microseconds.
+    pub system_cpu_us: Option<u64>,
+    /// Most memory in use at a time, in bytes; of the cgroup, or without one of its largest process.
+    pub peak_memory_bytes: Option<u64>,
+    /// Bytes read from block devices.
+    pub read_bytes: Option<u64>,
+    /// Bytes written to block devices.
+    pub written_bytes: Option<u64>,
+    /// How often the kernel killed a process of the attempt for want of memory; `None` without a memory cgroup.
+    pub oom_kills: Option<u64>,
+}
+
+/// The end of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExitRecord {
+    /// The attempt.
+    pub key: AttemptKey,
+    /// How its main process ended.
+    pub outcome: Outcome,
+    /// What made it end.
+    pub ended_by: EndedBy,
+    /// When it started, in microseconds since the epoch; `None` if the launch was interrupted.
+    pub started_at_us: Option<i64>,
+    /// When its main process was seen to have ended, in microseconds since the epoch.
+    pub ended_at_us: i64,
+    /// What it used.
+    pub usage: Usage,
+    /// Processes could not be killed in time and may still exist (stuck in the kernel).
+    pub leftovers: bool,
+}
+
+impl ExitRecord {
+    /// Whether the kernel killed any process of the attempt for want of memory.
+    #[must_use]
+    pub fn out_of_memory(&self) -> bool {
+        self.usage.oom_kills.is_some_and(|kills| kills > 0)
+    }
+
+    /// The record as a document.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::new(EXIT_KIND, EXIT_VERSION);
+        writer.text("key", self.key.as_str());
+        match self.outcome {
+            Outcome::Exited { code } => writer.number("exit_code", code),
+            Outcome::Signaled { signal, core_dumped } => {
+                writer.number("signal", signal).flag("core_dumped", core_dumped)
+            }
+            Outcome::Lost { reason } => writer.text(
+                "lost",
+                match reason {
+                    LostReason::Rebooted => "rebooted",
+                    LostReason::EndedUnwatched => "ended-unwatched",
+                    LostReason::LaunchInterrupted => "launch-interrupted",
+                },
+            ),
+        };
+        self.ended_by.write(&mut writer);
+        let usage = &self.usage;
+        writer
+            .optional("started_at_us", self.started_at_us)
+            .number("ended_at_us", self.ended_at_us)
+            .optional("user_cpu_us", usage.user_cpu_us)
+            .optional("system_cpu_us", usage.system_cpu_us)
+            .optional("peak_memory_bytes", usage.peak_memory_bytes)
+            .optional("read_bytes", usage.read_bytes)
+            .optional("written_bytes", usage.written_bytes)
+            .optional("oom_kills", usage.oom_kills)
+            .flag("leftovers", self.leftovers);
+        writer.finish()
+    }
+
+    /// Reads a record from a document that is nothing else.
+    ///
+    /// # Errors
+    /// [`DecodeError`] with the field that is wrong.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::of_kind(bytes, EXIT_KIND, EXIT_VERSION)?;
+        let record = Self::read(&mut reader)?;
+        reader.close()?;
+        Ok(record)
+    }
+
+    /// Reads a record's fields up to the document's end.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut draft = Draft::default();
+        while let Some(field) = reader.next_field()? {
+            draft.take(field)?;
+        }
+        draft.finish()
+    }
+}
+
+/// The fields of a record while they are read.
+#[derive(Default)]
+struct Draft<'a> {
+    key: Option<AttemptKey>,
+    code: Option<u8>,
+    signal: Option<u8>,
+    core_dumped: bool,
+    lost: Option<LostReason>,
+    ended_by: Option<Field<'a>>,
+    reason: Option<&'a str>,
+    started_at_us: Option<i64>,
+    ended_at_us: Option<i64>,
+    usage: Usage,
+    leftovers: bool,
+}
+
+impl<'a> Draft<'a> {
+    fn take(&mut self, field: Field<'a>) -> Result<(), DecodeError> {
+        match field.name {
+            "key" => self.key = Some(read_key(&field)?),
+            "exit_code" => self.code = Some(field.number()?),
+            "signal" => self.signal = Some(field.number()?),
+            "core_dumped" => self.core_dumped = field.flag()?,
+            "lost" => {
+                self.lost = Some(match field.text()? {
+                    "rebooted" => LostReason::Rebooted,
+                    "ended-unwatched" => LostReason::EndedUnwatched,
+                    "launch-interrupted" => LostReason::LaunchInterrupted,
+                    _ => return Err(field.wrong("rebooted, ended-unwatched or launch-interrupted")),
+                });
+            }
+            "ended_by" => self.ended_by = Some(field),
+            "reason" => self.reason = Some(field.text()?),
+            "started_at_us" => self.started_at_us = Some(field.number()?),
+            "ended_at_us" => self.ended_at_us = Some(field.number()?),
+            "user_cpu_us" => self.usage.user_cpu_us = Some(field.number()?),
+            "system_cpu_us" => self.usage.system_cpu_us = Some(field.number()?),
+            "peak_memory_bytes" => self.usage.peak_memory_bytes = Some(field.number()?),
+            "read_bytes" => self.usage.read_bytes = Some(field.number()?),
+            "written_bytes" => self.usage.written_bytes = Some(field.number()?),
+            "oom_kills" => self.usage.oom_kills = Some(field.number()?),
+            "leftovers" => self.leftovers = field.flag()?,
+            _ => field.skip()?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<ExitRecord, DecodeError> {
+        let outcome = match (self.code, self.signal, self.lost) {
+            (Some(code), _, _) => Outcome::Exited { code },
+            (None, Some(signal), _) => Outcome::Signaled { signal, core_dumped: self.core_dumped },
+            (None, None, Some(reason)) => Outcome::Lost { reason },
+            (None, None, None) => return Err(DecodeError::Missing { kind: EXIT_KIND, field: "exit_code" }),
+        };
+        let ended_by = required(self.ended_by, EXIT_KIND, "ended_by")?;
+        Ok(ExitRecord {
+            key: required(self.key, EXIT_KIND, "key")?,
+            outcome,
+            ended_by: EndedBy::read(&ended_by, self.reason)?,
+            started_at_us: self.started_at_us,
+            ended_at_us: required(self.ended_at_us, EXIT_KIND, "ended_at_us")?,
+            usage: self.usage,
+            leftovers: self.leftovers,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(outcome: Outcome, ended_by: EndedBy) -> ExitRecord {
+        ExitRecord {
+            key: "job.task.1".parse().unwrap(),
+            outcome,
+            ended_by,
+            started_at_us: Some(1_000_000),
+            ended_at_us: -5,
+            usage: Usage { user_cpu_us: Some(7), oom_kills: Some(0), ..Usage::default() },
+            leftovers: false,
+        }
+    }
+
+    #[test]
+    fn every_outcome_and_cause_comes_back_equal() {
+        let outcomes = [
+            Outcome::Exited { code: 255 },
+            Outcome::Signaled { signal: 9, core_dumped: false },
+            Outcome::Signaled { signal: 11, core_dumped: true },
+            Outcome::Lost { reason: LostReason::Rebooted },
+            Outcome::Lost { reason: LostReason::EndedUnwatched },
+            Outcome::Lost { reason: LostReason::LaunchInterrupted },
+        ];
+        let causes = [
+            EndedBy::Itself,
+            EndedBy::WallClock,
+            EndedBy::OutOfMemory,
+            EndedBy::Requested { reason: "job\nended".into() },
+            EndedBy::Shutdown,
+        ];
+        for outcome in outcomes {
+            for cause in causes.clone() {
+                let record = record(outcome, cause);
+                assert_eq!(ExitRecord::decode(&record.encode()), Ok(record));
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_does_not_say_how_it_ended_is_refused() {
+        let bytes = record(Outcome::Exited { code: 0 }, EndedBy::Itself).encode();
+        let text = String::from_utf8(bytes).unwrap().replace("exit_code 1:0\n", "");
+        let error = ExitRecord::decode(text.as_bytes()).unwrap_err();
+        assert_eq!(error, DecodeError::Missing { kind: EXIT_KIND, field: "exit_code" });
+    }
+}

@@ -1,0 +1,180 @@
+//! From a spec to a cloned process: prepares all that the child needs, clones, and reads the child's report.
+//!
+//! The parent never waits for the child. The report pipe closes at exec: its end without a report means that
+//! the program executes, a report names the step that failed. So a program on a hung file system hangs its
+//! own process, not the custodian.
+//!
+//! Invariant: everything is allocated before the clone; what the child does is in `child.rs`.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{pipe2, read};
+
+use muster_supervisor::spec::{Spec, SpecError, is_path};
+use muster_supervisor::{LaunchStep, Refusal};
+
+use crate::cgroup::Doors;
+use crate::child::{Identity, Plan, REPORT_BYTES, pointers, run};
+use crate::sys::{Cloned, clone_process};
+
+/// Where programs are looked up if the task's environment has no PATH: what the C library uses then.
+const DEFAULT_SEARCH_PATH: &str = "/bin:/usr/bin";
+
+/// What is the same for every launch.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    null: OwnedFd,
+    own_oom_score_adj: i16,
+}
+
+/// A process between clone and exec.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    /// The process.
+    pub(crate) pid: i32,
+    /// The read end of its report pipe; readable once it executes or has failed.
+    pub(crate) report: OwnedFd,
+}
+
+/// What the report pipe says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// Nothing yet.
+    Pending,
+    /// The program executes, or the process was killed before it could.
+    Executed,
+    /// A step failed; the process is exiting.
+    Failed {
+        /// Which.
+        step: LaunchStep,
+        /// Why; 0 if the step has no errno.
+        errno: i32,
+    },
+}
+
+impl Launcher {
+    /// Opens what every launch uses.
+    pub(crate) fn new() -> Result<Self, Errno> {
+        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+        let own =
+            fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse().ok());
+        Ok(Self { null, own_oom_score_adj: own.unwrap_or(0) })
+    }
+
+    /// Clones a process for a spec into its groups.
+    pub(crate) fn launch(&self, spec: &Spec, doors: &Doors) -> Result<Launch, Refusal> {
+        let clone_failed = |errno: Errno| Refusal::Launch {
+            step: LaunchStep::Clone,
+            subject: spec.key.as_str().into(),
+            errno: errno as i32,
+        };
+        let (report, write_end) = pipe2(OFlag::O_CLOEXEC).map_err(clone_failed)?;
+        fcntl(&report, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(clone_failed)?;
+        let plan = self
+            .plan(spec, doors, write_end)
+            .map_err(|error| Refusal::BadSpec { words: error.to_string() })?;
+        let (argv, env) = (pointers(&plan.argv), pointers(&plan.env));
+        match clone_process(doors.into.as_ref().map(AsFd::as_fd)).map_err(clone_failed)? {
+            Cloned::Child => run(&plan, &argv, &env),
+            Cloned::Parent(pid) => Ok(Launch { pid, report }),
+        }
+    }
+
+    fn plan<'a>(&'a self, spec: &Spec, doors: &'a Doors, report: OwnedFd) -> Result<Plan<'a>, SpecError> {
+        let mut variable = Vec::new();
+        let env = spec.env.iter().map(|(name, value)| {
+            variable.clear();
+            variable.extend_from_slice(name.as_bytes());
+            variable.push(b'=');
+            variable.extend_from_slice(value.as_bytes());
+            c_string(OsStr::from_bytes(&variable))
+        });
+        let identity = spec.user.as_ref().map(|user| Identity {
+            uid: user.uid,
+            gid: user.gid,
+            groups: user.groups.clone(),
+        });
+        let path = |path: &Option<std::path::PathBuf>| {
+            path.as_ref().map(|path| c_string(path.as_os_str())).transpose()
+        };
+        Ok(Plan {
+            joins: &doors.joins,
+            null: self.null.as_fd(),
+            stdout: path(&spec.stdout)?,
+            stderr: path(&spec.stderr)?,
+            cwd: c_string(spec.cwd.as_os_str())?,
+            identity,
+            umask: spec.umask,
+            core_bytes: spec.limits.core_bytes,
+            open_files: spec.limits.open_files,
+            oom_score_adj: (spec.oom_score_adj != self.own_oom_score_adj)
+                .then(|| spec.oom_score_adj.to_string()),
+            programs: programs(spec)?,
+            env: env.collect::<Result<_, _>>()?,
+            argv: spec.argv.iter().map(|argument| c_string(argument)).collect::<Result<_, _>>()?,
+            report,
+        })
+    }
+}
+
+/// The paths at which the program may be. Empty elements of PATH, which would mean the working directory, are
+/// passed over: a task that wants that can say `./program`.
+fn programs(spec: &Spec) -> Result<Vec<CString>, SpecError> {
+    let program = spec.argv.first().ok_or(SpecError::NoProgram)?;
+    if is_path(program) {
+        return Ok(vec![c_string(program)?]);
+    }
+    let search = spec.search_path().unwrap_or(OsStr::new(DEFAULT_SEARCH_PATH));
+    let directories = search.as_bytes().split(|byte| *byte == b':').filter(|directory| !directory.is_empty());
+    directories
+        .map(|directory| c_string(OsStr::from_bytes(&[directory, b"/", program.as_bytes()].concat())))
+        .collect()
+}
+
+fn c_string(text: &OsStr) -> Result<CString, SpecError> {
+    CString::new(text.as_bytes()).map_err(|_| SpecError::Nul)
+}
+
+impl Launch {
+    /// Looks at the report pipe.
+    pub(crate) fn look(&self) -> Report {
+        let mut message = [0; REPORT_BYTES];
+        match read(&self.report, &mut message) {
+            Err(Errno::EAGAIN | Errno::EINTR) => Report::Pending,
+            Ok(REPORT_BYTES) => {
+                let [code, _, _, _, errno @ ..] = message;
+                let step = LaunchStep::from_code(code).unwrap_or(LaunchStep::Execute);
+                Report::Failed { step, errno: i32::from_le_bytes(errno) }
+            }
+            // A report is written whole or not at all, so anything else is the pipe's end.
+            Ok(_) | Err(_) => Report::Executed,
+        }
+    }
+}
+
+/// What a failed step was about, for the refusal: a path where there is one.
+pub(crate) fn subject(spec: &Spec, step: LaunchStep) -> OsString {
+    let path = |path: &Option<std::path::PathBuf>| path.clone().unwrap_or_default().into_os_string();
+    match step {
+        LaunchStep::Stdout | LaunchStep::StdoutUnsafe => path(&spec.stdout),
+        LaunchStep::Stderr | LaunchStep::StderrUnsafe => path(&spec.stderr),
+        LaunchStep::WorkingDirectory => spec.cwd.clone().into_os_string(),
+        LaunchStep::ProgramNotFound
+        | LaunchStep::ProgramNotExecutable
+        | LaunchStep::InterpreterNotFound
+        | LaunchStep::Execute => spec.argv.first().cloned().unwrap_or_default(),
+        LaunchStep::Clone
+        | LaunchStep::JoinGroup
+        | LaunchStep::Session
+        | LaunchStep::Descriptors
+        | LaunchStep::Resources
+        | LaunchStep::User
+        | LaunchStep::NoNewPrivileges => spec.key.as_str().into(),
+    }
+}

@@ -1,0 +1,14 @@
+//! The built supervisor, real processes, real control groups.
+//!
+//! Each test has its own state directory and cgroup root. What needs root or a controller says SKIPPED where
+//! it is missing.
+
+// In test code a panic is the way to fail; clippy sees that only inside the test functions themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod ending;
+mod harness;
+mod launch;
+mod limits;
+mod protocol;
+mod survival;
