@@ -1,0 +1,122 @@
+//! Reading one thing that must be there: a node of a pool, a job, a task with what belongs to it. The refusal names what
+//! is missing, the outermost first.
+//!
+//! Whatever an answer is made of is read in one go, so that it is one state of the store.
+
+use super::context::Api;
+use super::{refused, view};
+use muster_controller_core::TaskCounts;
+use muster_controller_core::record::{AttemptRow, JobRow, NodeRow, TaskStateRow};
+use muster_controller_core::reject::Reject;
+use muster_model::{AccountName, AttemptId, JobId, NodeId, PoolId, TaskKey};
+use muster_proto::convert::{Checker, job_id, task_id};
+use muster_proto::wire;
+use muster_store::{Reader, StoreError, TaskView};
+use tonic::Status;
+
+/// The refusal for a pool that is not there.
+pub(super) fn no_pool(pool: &PoolId) -> Status {
+    refused::of_reject(&Reject::PoolNotFound(pool.clone()))
+}
+
+/// A node of a pool; one of another pool counts as missing.
+pub(super) async fn node(
+    api: &Api,
+    account: &AccountName,
+    pool: &PoolId,
+    node: &NodeId,
+) -> Result<NodeRow, Status> {
+    let (of, id, pool_id) = (account.clone(), node.clone(), pool.clone());
+    let found = api
+        .read(move |reader| {
+            let has_pool = reader.pool(&of, &pool_id)?.is_some();
+            Ok((has_pool, reader.node(&of, &id)?.filter(|row| row.pool == pool_id)))
+        })
+        .await?;
+    match found {
+        (true, Some(row)) => Ok(row),
+        (false, _) => Err(no_pool(pool)),
+        (true, None) => {
+            let missing = Reject::NodeNotFound { pool: pool.clone(), node: node.clone() };
+            Err(refused::of_reject(&missing))
+        }
+    }
+}
+
+/// A job's row.
+pub(super) async fn job(api: &Api, account: &AccountName, job: &JobId) -> Result<JobRow, Status> {
+    let (of, id) = (account.clone(), job.clone());
+    api.read_one(move |reader| reader.job(&of, &id), || Reject::JobNotFound(job.clone())).await
+}
+
+/// The live counters of a job.
+pub(super) async fn task_counts(
+    api: &Api,
+    account: &AccountName,
+    job: &JobId,
+) -> Result<Option<TaskCounts>, Status> {
+    let (of, id) = (account.clone(), job.clone());
+    let asked = api.parts.engine.query(move |core| core.task_counts(&of, &id)).await;
+    asked.map_err(|error| refused::of_submit(&error))
+}
+
+/// The fields `job_id` and `task_id`.
+pub(super) fn task_key(c: &mut Checker, job: &str, task: &str) -> Option<TaskKey> {
+    let job = job_id(c, job);
+    let task = task_id(c, task);
+    Some(TaskKey { job: job?, task: task? })
+}
+
+/// All that is known of a task.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) view: TaskView,
+    pub(super) pool: PoolId,
+    /// The last attempt that ended.
+    pub(super) last: Option<AttemptRow>,
+}
+
+impl Known {
+    /// Reads a task, or says what is missing: the task or its job.
+    pub(super) fn read(
+        reader: &dyn Reader,
+        account: &AccountName,
+        key: &TaskKey,
+    ) -> Result<Result<Self, Reject>, StoreError> {
+        let Some(job) = reader.job(account, &key.job)? else {
+            return Ok(Err(Reject::JobNotFound(key.job.clone())));
+        };
+        let Some(view) = reader.task(account, key)? else {
+            return Ok(Err(Reject::TaskNotFound { job: key.job.clone(), task: key.task.clone() }));
+        };
+        let last = last_ended(reader, account, key, &view.state)?;
+        Ok(Ok(Self { view, pool: job.spec.pool, last }))
+    }
+
+    /// The task as a message.
+    pub(super) fn message(&self) -> wire::Task {
+        view::task(&self.view, &self.pool, self.last.as_ref())
+    }
+}
+
+/// The last attempt that ended: the one before the current while that is held, else the current one itself.
+pub(super) fn last_ended(
+    reader: &dyn Reader,
+    account: &AccountName,
+    key: &TaskKey,
+    state: &TaskStateRow,
+) -> Result<Option<AttemptRow>, StoreError> {
+    let number = if state.placed { state.attempt.saturating_sub(1) } else { state.attempt };
+    if number == 0 {
+        return Ok(None);
+    }
+    let attempt = AttemptId { job: key.job.clone(), task: key.task.clone(), number };
+    reader.attempt(account, &attempt)
+}
+
+/// Reads a task.
+pub(super) async fn task(api: &Api, account: &AccountName, key: &TaskKey) -> Result<Known, Status> {
+    let (of, wanted) = (account.clone(), key.clone());
+    let found = api.read(move |reader| Known::read(reader, &of, &wanted)).await?;
+    found.map_err(|reject| refused::of_reject(&reject))
+}

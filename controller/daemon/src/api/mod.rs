@@ -1,0 +1,47 @@
+//! The API for clients: every service of `muster.v1` but the nodes' own.
+//!
+//! A handler takes a proof from the gate, converts and checks the whole request before anything is changed, hands a
+//! command to the engine or reads the store, and answers what the store then holds. It decides nothing: rules live in
+//! the core. `session` and this module never know each other.
+//!
+//! * one file for each service: `account`, `version`, `pool`, `compute_node`, `job`, `task`, `file`;
+//!   `pool_watch`, `job_watch`, `task_watch` hold the streams, `upload` PutFile, `task_file`,
+//!   `attempt_file`, `follow` and `node_file` the files of tasks and nodes;
+//! * `context`: what handlers work with; `lookup`: reading what must be there; `list`: filters, orders and pages; `read_mask`: which fields to answer;
+//!   `view`: rows as messages; `watch`: the machinery of streams.
+
+mod account;
+mod attempt_file;
+mod compute_node;
+mod context;
+mod file;
+mod file_link;
+mod follow;
+mod job;
+mod job_watch;
+mod list;
+mod lookup;
+mod node_file;
+mod pool;
+mod pool_token;
+mod pool_watch;
+mod read_mask;
+mod refused;
+mod saved;
+mod services;
+mod task;
+mod task_batch;
+mod task_file;
+mod task_watch;
+mod upload;
+mod version;
+mod view;
+mod watch;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use context::{Api, Parts};
+pub use services::routes;

@@ -1,0 +1,18 @@
+//! Rows of the store as messages of the API: the specification as it was given, and the state beside it.
+//!
+//! One file for each resource. Nothing is decided here and nothing is looked up: whoever answers hands in all the rows
+//! that the message is made of.
+
+mod account;
+mod file;
+mod job;
+mod node;
+mod pool;
+mod task;
+
+pub(super) use account::{account, account_keys};
+pub(super) use file::{container, file_etag, file_info};
+pub(super) use job::{job, task_counts};
+pub(super) use node::node;
+pub(super) use pool::{join_token, node_counts, pool};
+pub(super) use task::{attempt, task};

@@ -1,0 +1,190 @@
+//! The engine as the rest of the process sees it: submit an input, ask the core, read the store, watch commits.
+//!
+//! Cheap to clone. Everything here waits for room in the inbox and then for the commit; nothing here decides.
+//! Guarantee: what `submit` and `query` answer rests on durable state only.
+
+use super::accounts::AccountDirectory;
+use super::events::Events;
+use super::inbox::{Inbox, Message, Query};
+use super::routes::{NodeOutbox, Routes, SessionRoute};
+use super::start::{EngineFailure, EngineState};
+use muster_controller_core::Core;
+use muster_controller_core::input::{Input, NodeKey, SessionId};
+use muster_controller_core::record::Record;
+use muster_controller_core::reject::Reject;
+use muster_controller_core::reply::Reply;
+use muster_store::{Reader, StoreError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Semaphore, broadcast, oneshot, watch};
+
+/// How long an input waits for room in the inbox before its sender is told to come back: longer than any pause of a
+/// healthy disk, shorter than a client's patience.
+pub(super) const INBOX_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Reads of the store at one time. Each occupies a blocking thread; more would only wait for the same disk.
+pub(super) const READS_MAX: usize = 32;
+
+/// One durable batch, for those who watch.
+#[derive(Debug)]
+pub struct Committed {
+    /// Grows by one with each batch; starts anew, far above all earlier ones, when the controller does.
+    pub revision: u64,
+    /// What changed, in order; never empty.
+    pub records: Arc<[Record]>,
+}
+
+/// Why an input was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The core refused it; nothing changed.
+    #[error(transparent)]
+    Rejected(#[from] Reject),
+    /// No room for it in time; it was not carried out.
+    #[error("the controller is overloaded: no room for this request within {waited:?}; try again later")]
+    Overloaded {
+        /// How long it waited.
+        waited: Duration,
+    },
+    /// The controller is stopping. Whether the input was carried out is not known.
+    #[error("the controller is stopping: connect again and ask whether the request was carried out")]
+    Stopping,
+}
+
+/// Why a read failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The store could not answer.
+    #[error("the store could not be read")]
+    Store(#[from] StoreError),
+    /// The read was broken off because the controller is stopping, or it panicked.
+    #[error("the read of the store was broken off")]
+    BrokenOff,
+}
+
+/// A handle on the running engine.
+#[derive(Clone)]
+pub struct EngineHandle {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What all handles and both threads share.
+pub(super) struct Shared {
+    pub(super) inbox: Inbox,
+    pub(super) accounts: Arc<AccountDirectory>,
+    pub(super) routes: Arc<Routes>,
+    pub(super) events: Arc<Events>,
+    pub(super) reader: Arc<dyn Reader>,
+    pub(super) reads: Semaphore,
+    pub(super) state: watch::Sender<EngineState>,
+    pub(super) next_session: AtomicU64,
+}
+
+impl EngineHandle {
+    /// Carries out an input and answers when what it changed is durable.
+    ///
+    /// # Errors
+    /// [`SubmitError`]: refused, no room in time, or stopping.
+    pub async fn submit(&self, input: Input) -> Result<Reply, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.inbox.send_input(input, Some(reply)).await?;
+        answer.await.map_err(|_| SubmitError::Stopping)?.map_err(SubmitError::Rejected)
+    }
+
+    /// Hands an input in without waiting for its outcome; a refusal is logged by the engine. Inputs of one task of the
+    /// caller stay in order.
+    ///
+    /// # Errors
+    /// [`SubmitError::Overloaded`] or [`SubmitError::Stopping`]; never `Rejected`.
+    pub async fn post(&self, input: Input) -> Result<(), SubmitError> {
+        self.shared.inbox.send_input(input, None).await
+    }
+
+    /// Asks the live core something small. Answered once everything that came before it is durable.
+    ///
+    /// # Errors
+    /// [`SubmitError::Overloaded`] or [`SubmitError::Stopping`]; never `Rejected`.
+    pub async fn query<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Core) -> T + Send + 'static,
+    ) -> Result<T, SubmitError> {
+        let (send, answer) = oneshot::channel();
+        let query: Query = Box::new(move |core| {
+            let value = ask(core);
+            Box::new(move || drop(send.send(value)))
+        });
+        self.shared.inbox.send(Message::Query(query), 1).await?;
+        answer.await.map_err(|_| SubmitError::Stopping)
+    }
+
+    /// Every durable batch from now on. A receiver that falls behind is told so and must read the store anew; one that
+    /// is closed belongs to a controller that stops.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Committed>> {
+        self.shared.events.subscribe()
+    }
+
+    /// Ends all subscriptions: the process stops, and whoever watches is to connect again elsewhere or later.
+    pub fn end_watches(&self) {
+        self.shared.events.close();
+    }
+
+    /// The store's reader. Its calls block: see [`EngineHandle::read`].
+    #[must_use]
+    pub fn reader(&self) -> Arc<dyn Reader> {
+        Arc::clone(&self.shared.reader)
+    }
+
+    /// Reads the store on a blocking thread.
+    ///
+    /// # Errors
+    /// [`ReadError`]: the store's, or broken off.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let _turn = self.shared.reads.acquire().await.map_err(|_| ReadError::BrokenOff)?;
+        let reader = self.reader();
+        let joined = tokio::task::spawn_blocking(move || read(reader.as_ref())).await;
+        Ok(joined.map_err(|_| ReadError::BrokenOff)??)
+    }
+
+    /// The accounts as of the last durable batch.
+    #[must_use]
+    pub fn accounts(&self) -> &Arc<AccountDirectory> {
+        &self.shared.accounts
+    }
+
+    /// A number for a new session, above all that were given out before, also before a restart.
+    #[must_use]
+    pub fn new_session_id(&self) -> SessionId {
+        self.shared.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Opens the way for effects meant for a session: register first, then submit `Connected`. The outbox ends when
+    /// the node does not read, or when the engine ends; dropping the route closes the way.
+    #[must_use]
+    pub fn register_session(&self, node: NodeKey, session: SessionId) -> (SessionRoute, NodeOutbox) {
+        self.shared.routes.register(node, session)
+    }
+
+    /// Waits until the engine has failed; never answers while it runs or when it is stopped in order.
+    pub async fn failed(&self) -> EngineFailure {
+        let mut state = self.shared.state.subscribe();
+        loop {
+            if let EngineState::Failed(failure) = &*state.borrow_and_update() {
+                return failure.clone();
+            }
+            if state.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for EngineHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineHandle").field("state", &*self.shared.state.borrow()).finish_non_exhaustive()
+    }
+}

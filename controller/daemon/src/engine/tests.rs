@@ -1,0 +1,283 @@
+//! Promise 1 by construction: nothing leaves before its commit, everything leaves in order, a failure says nothing.
+//!
+//! The store below waits at each commit until the test lets it go on, and tells what it was given.
+
+use super::*;
+use futures_util::FutureExt;
+use muster_controller_core::Settings;
+use muster_controller_core::input::{Command, Input, NewAccount};
+use muster_controller_core::record::{Record, Rows};
+use muster_controller_core::reject::Reject;
+use muster_controller_core::reply::Reply;
+use muster_model::{AccessKey, AccountName, RequestId};
+use muster_store::{MemoryStore, Reader, Store, StoreError};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+
+/// Far more than any step takes.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What the store does with a commit that waits.
+enum Verdict {
+    Commit,
+    Fail,
+}
+
+struct GatedStore {
+    inner: MemoryStore,
+    entered: Sender<usize>,
+    verdicts: Receiver<Verdict>,
+}
+
+impl Store for GatedStore {
+    fn load(&mut self) -> Result<Rows, StoreError> {
+        self.inner.load()
+    }
+
+    fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        // A test that has ended lets everything through.
+        let _ = self.entered.send(records.len());
+        match self.verdicts.recv() {
+            Ok(Verdict::Fail) => Err(StoreError::Damaged { doing: "a test", cause: None }),
+            Ok(Verdict::Commit) | Err(_) => self.inner.commit(records),
+        }
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        self.inner.reader()
+    }
+
+    fn tidy(&mut self) -> Result<bool, StoreError> {
+        self.inner.tidy()
+    }
+}
+
+/// A running engine above a gated store.
+struct Bench {
+    handle: EngineHandle,
+    engine: Engine,
+    entered: Receiver<usize>,
+    verdicts: Sender<Verdict>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    fn with(settings: Settings) -> Self {
+        let (entered_tx, entered) = channel();
+        let (verdicts, verdicts_rx) = channel();
+        let store = GatedStore { inner: MemoryStore::new(), entered: entered_tx, verdicts: verdicts_rx };
+        let (handle, engine) = Engine::start(Box::new(store), settings, SystemTimes).unwrap();
+        Self { handle, engine, entered, verdicts }
+    }
+
+    /// Waits until the store is asked to commit; answers how many records.
+    fn commit_entered(&self) -> usize {
+        self.entered.recv_timeout(LIMIT).unwrap()
+    }
+
+    fn let_go(&self, verdict: Verdict) {
+        self.verdicts.send(verdict).unwrap();
+    }
+
+    /// Lets every commit through from now on and stops.
+    fn finish(self) {
+        drop(self.verdicts);
+        self.engine.stop();
+    }
+}
+
+fn name(text: &str) -> AccountName {
+    AccountName::parse(text).unwrap()
+}
+
+fn create(account: &str) -> Input {
+    let key = || AccessKey::from_bytes([1; 32]);
+    let new = NewAccount {
+        name: name(account),
+        display_name: String::new(),
+        is_operator: false,
+        primary: key(),
+        secondary: key(),
+    };
+    Input::Client { account: name(account), request_id: None, command: Command::CreateAccount(new) }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, future).await.unwrap()
+}
+
+/// Whether a future is still not ready after everything else that can run has run.
+async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    future.now_or_never().is_none()
+}
+
+#[tokio::test]
+async fn a_reply_never_comes_before_its_commit() {
+    let bench = Bench::new();
+    let handle = bench.handle.clone();
+    let mut reply = pin!(handle.submit(create("studio")));
+    assert!(is_pending(&mut reply).await);
+    assert_eq!(bench.commit_entered(), 1);
+    assert!(is_pending(&mut reply).await);
+    assert!(bench.handle.accounts().get(&name("studio")).is_none());
+    bench.let_go(Verdict::Commit);
+    assert_eq!(within(reply).await.unwrap(), Reply::Done);
+    assert!(bench.handle.accounts().get(&name("studio")).is_some());
+    bench.finish();
+}
+
+#[tokio::test]
+async fn a_refusal_and_a_query_wait_for_what_they_rest_on() {
+    let bench = Bench::new();
+    bench.handle.post(create("studio")).await.unwrap();
+    bench.commit_entered();
+    let handle = bench.handle.clone();
+    let mut refusal = pin!(handle.submit(create("studio")));
+    let mut answer = pin!(handle.query(|_| 7));
+    assert!(is_pending(&mut refusal).await);
+    assert!(is_pending(&mut answer).await);
+    bench.let_go(Verdict::Commit);
+    let refused = within(refusal).await.unwrap_err();
+    assert!(matches!(refused, SubmitError::Rejected(Reject::AccountExists(_))), "{refused}");
+    assert_eq!(within(answer).await.unwrap(), 7);
+    bench.finish();
+}
+
+#[tokio::test]
+async fn what_comes_during_a_commit_goes_into_the_next_one_together() {
+    let bench = Bench::new();
+    bench.handle.post(create("first")).await.unwrap();
+    assert_eq!(bench.commit_entered(), 1);
+    for number in 0..10 {
+        bench.handle.post(create(&format!("later{number}"))).await.unwrap();
+    }
+    bench.let_go(Verdict::Commit);
+    assert_eq!(bench.commit_entered(), 10);
+    bench.let_go(Verdict::Commit);
+    bench.finish();
+}
+
+#[tokio::test]
+async fn events_come_in_order_and_only_when_durable() {
+    let bench = Bench::new();
+    let mut events = bench.handle.subscribe();
+    bench.handle.post(create("first")).await.unwrap();
+    bench.commit_entered();
+    bench.handle.post(create("second")).await.unwrap();
+    bench.handle.post(create("third")).await.unwrap();
+    assert!(events.try_recv().is_err());
+    bench.let_go(Verdict::Commit);
+    bench.let_go(Verdict::Commit);
+    let (one, two) = (within(events.recv()).await.unwrap(), within(events.recv()).await.unwrap());
+    assert_eq!(two.revision, one.revision + 1);
+    let names: Vec<_> = one.records.iter().chain(two.records.iter()).map(account_of).collect();
+    assert_eq!(names, ["first", "second", "third"]);
+    bench.finish();
+}
+
+fn account_of(record: &Record) -> String {
+    let Record::Account(row) = record else { panic!("not an account: {record:?}") };
+    row.name.to_string()
+}
+
+#[tokio::test]
+async fn a_failed_commit_acknowledges_nothing_ever_again() {
+    let bench = Bench::new();
+    let mut events = bench.handle.subscribe();
+    let handle = bench.handle.clone();
+    let mut first = pin!(handle.submit(create("first")));
+    assert!(is_pending(&mut first).await);
+    bench.commit_entered();
+    let mut second = pin!(handle.submit(create("second")));
+    assert!(is_pending(&mut second).await);
+    bench.let_go(Verdict::Fail);
+    assert!(matches!(within(first).await, Err(SubmitError::Stopping)));
+    assert!(matches!(within(second).await, Err(SubmitError::Stopping)));
+    let failure = within(bench.handle.failed()).await;
+    assert!(matches!(failure, EngineFailure::Commit(_)), "{failure}");
+    assert!(matches!(within(bench.handle.submit(create("third"))).await, Err(SubmitError::Stopping)));
+    assert!(events.try_recv().is_err());
+    assert!(bench.handle.accounts().is_empty());
+    bench.finish();
+}
+
+#[tokio::test]
+async fn a_panic_in_the_engine_is_a_failure_that_names_the_input() {
+    let bench = Bench::new();
+    let asked = within(bench.handle.query(|_| panic!("as a test"))).await;
+    assert!(matches!(asked, Err(SubmitError::Stopping)));
+    let failure = within(bench.handle.failed()).await;
+    assert!(matches!(failure, EngineFailure::Panic { input: "Query" }), "{failure}");
+    bench.finish();
+}
+
+#[tokio::test]
+async fn stopping_makes_durable_what_was_taken_in_and_lets_nobody_else_in() {
+    let Bench { handle, engine, verdicts, .. } = Bench::new();
+    for number in 0..100 {
+        handle.post(create(&format!("a{number:03}"))).await.unwrap();
+    }
+    drop(verdicts);
+    within(tokio::task::spawn_blocking(move || engine.stop())).await.unwrap();
+    assert!(handle.reader().account(&name("a099")).unwrap().is_some());
+    assert!(matches!(handle.submit(create("late")).await, Err(SubmitError::Stopping)));
+}
+
+#[tokio::test]
+async fn a_deadline_wakes_the_engine_without_any_input() {
+    let settings = Settings { replay_window: Duration::from_millis(20), ..Settings::default() };
+    let bench = Bench::with(settings);
+    let mut events = bench.handle.subscribe();
+    drop(bench.verdicts);
+    within(bench.handle.submit(create("studio"))).await.unwrap();
+    let pool = muster_model::ContainerName::parse("film").unwrap();
+    let command = Command::DeleteContainer { container: pool };
+    let request_id = Some(RequestId::parse("r").unwrap());
+    let input = Input::Client { account: name("studio"), request_id, command };
+    within(bench.handle.submit(input)).await.unwrap();
+    let gone = async {
+        loop {
+            let batch = events.recv().await.unwrap();
+            if batch.records.iter().any(|record| matches!(record, Record::RequestGone(..))) {
+                return;
+            }
+        }
+    };
+    within(gone).await;
+    bench.engine.stop();
+}
+
+#[tokio::test]
+async fn watches_end_when_they_are_ended_and_the_engine_goes_on() {
+    let Bench { handle, engine, verdicts, .. } = Bench::new();
+    drop(verdicts);
+    let mut events = handle.subscribe();
+    within(handle.submit(create("first"))).await.unwrap();
+    handle.end_watches();
+    assert!(within(events.recv()).await.is_ok());
+    assert!(matches!(within(events.recv()).await, Err(RecvError::Closed)));
+    assert!(matches!(within(handle.subscribe().recv()).await, Err(RecvError::Closed)));
+    within(handle.submit(create("second"))).await.unwrap();
+    engine.stop();
+}
+
+#[tokio::test]
+async fn session_numbers_grow_over_restarts() {
+    let first = Bench::new();
+    let (one, two) = (first.handle.new_session_id(), first.handle.new_session_id());
+    assert!(two > one);
+    first.finish();
+    let second = Bench::new();
+    assert!(second.handle.new_session_id() > two);
+    second.finish();
+}

@@ -1,0 +1,210 @@
+//! One session of a node, from its Hello to its end.
+//!
+//! ```text
+//!  agent ──> listen ──> engine (inputs)          engine (effects) ──> Outbound ──> agent
+//!                └────> relay (refusals)              relay (reads) ──────────────┘
+//! ```
+//! Whichever half ends first ends the other; the core is told last. Everything that is lost with a stream is put right
+//! by the next Hello and Welcome.
+
+use super::join::facts_of;
+use super::outbound::Outbound;
+use super::report;
+use super::service::{SessionContext, key_of};
+use crate::auth::NodeIdentity;
+use crate::engine::NodeOutbox;
+use crate::refusal;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use muster_controller_core::input::{Connected, HeldAttempt, Input, NodeInput, NodeKey, SessionId};
+use muster_model::node::StartTaskInfo;
+use muster_proto::convert::{Problem, status, status_field};
+use muster_proto::version::{PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, SESSION_BATCH_MAX};
+use muster_proto::{convert, wire};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
+use wire::ErrorReason;
+use wire::agent_message::Body;
+
+/// How long an agent may take to say Hello on a stream that it has opened.
+const HELLO_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Messages between this task and the HTTP/2 stream: a few, so that the order to stop is not far behind.
+const WIRE_MESSAGES_MAX: usize = 16;
+
+/// Attempts that an agent may say it holds: all slots of the largest node, with what is dispatched ahead, many times.
+const HELD_MAX: usize = 65_536;
+
+/// Opens a session: reads the Hello, registers, tells the core. The answer's stream carries everything else.
+pub(super) async fn open(
+    context: Arc<SessionContext>,
+    identity: NodeIdentity,
+    peer: Option<IpAddr>,
+    mut inbound: Streaming<wire::AgentMessage>,
+) -> Result<BoxStream<'static, Result<wire::ControllerMessage, Status>>, Status> {
+    let first = tokio::time::timeout(HELLO_WAIT_MAX, inbound.message()).await;
+    let first = first.map_err(|_| Status::deadline_exceeded("no Hello came: send it at once"))??;
+    let Some(Body::Hello(hello)) = first.and_then(|message| message.body) else {
+        return Err(status_field("hello", Problem::Missing { hint: "send it as the first message" }));
+    };
+    let session = context.engine.new_session_id();
+    let connected = connected(&identity, session, hello, peer)?;
+    let held = connected.held.len();
+    // The way for the answer is open before the question is asked.
+    let (route, outbox) = context.engine.register_session(key_of(&identity), session);
+    let accepted = context.engine.submit(Input::Node(NodeInput::Connected(Box::new(connected)))).await;
+    accepted.map_err(|error| refusal::of_submit(&error))?;
+    tracing::info!(account = %identity.account, pool = %identity.pool, node = %identity.node, session, held, ?peer,
+        "a node has connected");
+    let (wire, messages) = mpsc::channel(WIRE_MESSAGES_MAX);
+    let (end, ended) = oneshot::channel();
+    tokio::spawn(async move {
+        let status =
+            Session { context: &context, identity: &identity, session }.run(inbound, outbox, wire).await;
+        drop(route);
+        tracing::info!(account = %identity.account, node = %identity.node, session, reason = status.message(),
+            "a node's session has ended");
+        // An agent that has gone does not hear it.
+        let _ = end.send(status);
+    });
+    let last = stream::once(ended).filter_map(|status| std::future::ready(status.ok().map(Err)));
+    Ok(ReceiverStream::new(messages).map(Ok).chain(last).boxed())
+}
+
+fn connected(
+    identity: &NodeIdentity,
+    session: SessionId,
+    hello: wire::Hello,
+    peer: Option<IpAddr>,
+) -> Result<Connected, Status> {
+    if !(PROTOCOL_VERSION_OLDEST..=PROTOCOL_VERSION).contains(&hello.protocol_version) {
+        let words = format!(
+            "the agent speaks protocol {}, this controller {PROTOCOL_VERSION_OLDEST} to {PROTOCOL_VERSION}: install matching versions",
+            hello.protocol_version
+        );
+        return Err(status(Code::FailedPrecondition, ErrorReason::OperationInvalidForCurrentState, words));
+    }
+    if hello.held.len() > HELD_MAX {
+        let problem = Problem::TooMany { given: hello.held.len(), max: HELD_MAX };
+        return Err(status_field("hello.held", problem));
+    }
+    let facts = hello
+        .facts
+        .ok_or_else(|| status_field("hello.facts", Problem::Missing { hint: "say what the machine is" }))?;
+    let held = |held: wire::HeldAttempt| {
+        convert::HeldAttempt::try_from(held)
+            .map(|held| HeldAttempt { attempt: held.attempt, phase: held.phase })
+    };
+    Ok(Connected {
+        node: key_of(identity),
+        session,
+        facts: facts_of(facts, peer)?,
+        held: hello.held.into_iter().map(held).collect::<Result<_, _>>()?,
+        start_task: hello.start_task.map(StartTaskInfo::try_from).transpose()?,
+    })
+}
+
+/// A session that the core knows of.
+struct Session<'a> {
+    context: &'a SessionContext,
+    identity: &'a NodeIdentity,
+    session: SessionId,
+}
+
+impl Session<'_> {
+    /// Runs both halves until one ends, then tells the core. Answers with the status for the agent.
+    async fn run(
+        &self,
+        inbound: Streaming<wire::AgentMessage>,
+        outbox: NodeOutbox,
+        wire: mpsc::Sender<wire::ControllerMessage>,
+    ) -> Status {
+        let node = key_of(self.identity);
+        let attachment = self.context.relay.attach(node.clone(), self.session, wire.clone());
+        let outbound = Outbound {
+            context: self.context,
+            identity: self.identity,
+            session: self.session,
+            wire: wire.clone(),
+        };
+        let status = tokio::select! {
+            status = self.listen(&node, inbound, &outbound) => status,
+            status = outbound.run(outbox) => status,
+            () = wire.closed() => Status::cancelled("the node has gone"),
+            () = self.context.shutdown.begun() => refusal::stopping(),
+        };
+        drop(attachment);
+        self.context.granted.forget(&node);
+        let gone = Input::Node(NodeInput::Disconnected { node, session: self.session });
+        if let Err(error) = self.context.engine.post(gone).await {
+            // The lease ends by itself.
+            tracing::debug!(node = %self.identity.node, session = self.session, %error, "the end of a session was not recorded");
+        }
+        status
+    }
+
+    /// Takes what the agent says until it stops or says something wrong.
+    async fn listen(
+        &self,
+        node: &NodeKey,
+        mut inbound: Streaming<wire::AgentMessage>,
+        outbound: &Outbound<'_>,
+    ) -> Status {
+        loop {
+            let message = match inbound.message().await {
+                Ok(Some(message)) => message,
+                Ok(None) => return Status::cancelled("the node has ended the session"),
+                Err(error) => return error,
+            };
+            let taken = match message.body {
+                Some(Body::Heartbeat(wire::Heartbeat { sequence })) => {
+                    self.post(NodeInput::Heartbeat { node: node.clone(), session: self.session, sequence })
+                        .await
+                }
+                Some(Body::Reports(reports)) => self.reports(node, reports, outbound).await,
+                Some(Body::ReadRefused(refused)) => {
+                    self.context.relay.refuse(node, refused);
+                    Ok(())
+                }
+                Some(Body::Hello(_)) => {
+                    Err(status_field("hello", Problem::Conflict { other: "the first message" }))
+                }
+                // A message of a later version.
+                None => Ok(()),
+            };
+            if let Err(status) = taken {
+                return status;
+            }
+        }
+    }
+
+    async fn reports(
+        &self,
+        node: &NodeKey,
+        reports: wire::Reports,
+        outbound: &Outbound<'_>,
+    ) -> Result<(), Status> {
+        if reports.reports.len() > SESSION_BATCH_MAX {
+            let problem = Problem::TooMany { given: reports.reports.len(), max: SESSION_BATCH_MAX };
+            return Err(status_field("reports", problem));
+        }
+        let batch = report::read(self.context, node, reports.reports).await;
+        let batch = batch.map_err(|error| refusal::of_read(&error))?;
+        if !batch.reports.is_empty() {
+            let (node, session) = (node.clone(), self.session);
+            self.post(NodeInput::Reports { node, session, reports: batch.reports }).await?;
+        }
+        let Some(sequence) = batch.skipped_last else { return Ok(()) };
+        // An acknowledgement covers all reports before it, so those must be durable first.
+        self.context.engine.query(|_| ()).await.map_err(|error| refusal::of_submit(&error))?;
+        outbound.acknowledge(sequence).await
+    }
+
+    async fn post(&self, input: NodeInput) -> Result<(), Status> {
+        self.context.engine.post(Input::Node(input)).await.map_err(|error| refusal::of_submit(&error))
+    }
+}

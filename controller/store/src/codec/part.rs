@@ -1,0 +1,320 @@
+//! Small nested parts of rows as messages of the store's own: failures, facts, constraints, errors, replies.
+//!
+//! They follow protobuf's rules for change: a field is added with a new number and read as absent from older rows.
+//! What filters ask for (a failure's cause, a machine's boot time) is in columns and not repeated here.
+
+use super::codes::Coded;
+use super::error::CodecError;
+use muster_controller_core::reject::RejectKind;
+use muster_controller_core::reply::{CreatedNode, Reply, TaskRefused};
+use muster_model::node::{Capabilities, MachineFacts};
+use muster_model::spec::{RetryLimit, TaskConstraints};
+use muster_model::{AccountName, Cause, FailureInfo, NodeId, PoolId, Resources, Timestamp};
+use prost::Message;
+use std::time::Duration;
+
+pub(super) fn decode<M: Message + Default>(what: &'static str, bytes: &[u8]) -> Result<M, CodecError> {
+    M::decode(bytes).map_err(|cause| CodecError::Bytes { what, cause })
+}
+
+/// Puts an id's or a path's own error below the part that holds it.
+pub(super) fn parsed<T, E>(what: &'static str, result: Result<T, E>) -> Result<T, CodecError>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    result.map_err(|cause| CodecError::invalid(what)(Box::new(cause)))
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PairPart {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+fn pairs_out(pairs: &[(String, String)]) -> Vec<PairPart> {
+    pairs.iter().map(|(name, value)| PairPart { name: name.clone(), value: value.clone() }).collect()
+}
+
+fn pairs_in(pairs: Vec<PairPart>) -> Vec<(String, String)> {
+    pairs.into_iter().map(|pair| (pair.name, pair.value)).collect()
+}
+
+// ---------------------------------------------------------------------------------------------------- failures
+
+#[derive(Clone, PartialEq, Message)]
+struct FailurePart {
+    #[prost(string, tag = "1")]
+    message: String,
+    #[prost(message, repeated, tag = "2")]
+    details: Vec<PairPart>,
+}
+
+/// A failure without its cause, which has a column.
+pub(crate) fn failure_bytes(failure: &FailureInfo) -> Vec<u8> {
+    FailurePart { message: failure.message.clone(), details: pairs_out(&failure.details) }.encode_to_vec()
+}
+
+/// The failure of a cause's code and the bytes beside it; none without a cause.
+pub(crate) fn failure(cause: Option<i64>, bytes: Option<&[u8]>) -> Result<Option<FailureInfo>, CodecError> {
+    let Some(cause) = cause else { return Ok(None) };
+    let part: FailurePart = decode("failure", bytes.unwrap_or_default())?;
+    Ok(Some(FailureInfo {
+        cause: Cause::from_code(cause)?,
+        message: part.message,
+        details: pairs_in(part.details),
+    }))
+}
+
+// ---------------------------------------------------------------------------------------------------- errors
+
+#[derive(Clone, PartialEq, Message)]
+struct ErrorsPart {
+    /// Codes and sentences.
+    #[prost(message, repeated, tag = "1")]
+    errors: Vec<PairPart>,
+}
+
+/// A node's errors: a code and a sentence for each.
+pub(crate) fn errors_bytes(errors: &[(String, String)]) -> Vec<u8> {
+    ErrorsPart { errors: pairs_out(errors) }.encode_to_vec()
+}
+
+pub(crate) fn errors(bytes: &[u8]) -> Result<Vec<(String, String)>, CodecError> {
+    decode::<ErrorsPart>("node errors", bytes).map(|part| pairs_in(part.errors))
+}
+
+// ---------------------------------------------------------------------------------------------------- constraints
+
+#[derive(Clone, PartialEq, Message)]
+struct SpanPart {
+    #[prost(uint64, tag = "1")]
+    seconds: u64,
+    #[prost(uint32, tag = "2")]
+    nanos: u32,
+}
+
+impl From<Duration> for SpanPart {
+    fn from(span: Duration) -> Self {
+        Self { seconds: span.as_secs(), nanos: span.subsec_nanos() }
+    }
+}
+
+impl SpanPart {
+    fn read(&self) -> Result<Duration, CodecError> {
+        let whole = Duration::from_secs(self.seconds);
+        // More than a second of nanoseconds is no form that was ever written.
+        whole
+            .checked_add(Duration::from_nanos(self.nanos.into()))
+            .filter(|_| self.nanos < 1_000_000_000)
+            .ok_or(CodecError::Code { what: "time span", found: self.nanos.into() })
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ConstraintsPart {
+    #[prost(message, optional, tag = "1")]
+    max_wall_clock_time: Option<SpanPart>,
+    #[prost(message, optional, tag = "2")]
+    retention_time: Option<SpanPart>,
+    #[prost(sint64, optional, tag = "3")]
+    max_task_retry_count: Option<i64>,
+}
+
+/// The constraints that replaced a task's first ones.
+pub(crate) fn constraints_bytes(constraints: &TaskConstraints) -> Vec<u8> {
+    ConstraintsPart {
+        max_wall_clock_time: constraints.max_wall_clock_time.map(Into::into),
+        retention_time: constraints.retention_time.map(Into::into),
+        max_task_retry_count: constraints.max_task_retry_count.map(Coded::code),
+    }
+    .encode_to_vec()
+}
+
+pub(crate) fn constraints(bytes: &[u8]) -> Result<TaskConstraints, CodecError> {
+    let part: ConstraintsPart = decode("task constraints", bytes)?;
+    Ok(TaskConstraints {
+        max_wall_clock_time: part.max_wall_clock_time.as_ref().map(SpanPart::read).transpose()?,
+        retention_time: part.retention_time.as_ref().map(SpanPart::read).transpose()?,
+        max_task_retry_count: part.max_task_retry_count.map(RetryLimit::from_code).transpose()?,
+    })
+}
+
+// ---------------------------------------------------------------------------------------------------- facts
+
+#[derive(Clone, PartialEq, Message)]
+struct FactsPart {
+    #[prost(string, tag = "1")]
+    machine_id: String,
+    #[prost(string, tag = "2")]
+    boot_id: String,
+    #[prost(string, tag = "3")]
+    hostname: String,
+    #[prost(string, tag = "4")]
+    ip_address: String,
+    #[prost(string, tag = "5")]
+    agent_version: String,
+    #[prost(string, tag = "6")]
+    os: String,
+    #[prost(uint32, tag = "7")]
+    slots: u32,
+    #[prost(uint64, tag = "8")]
+    cpu_millis: u64,
+    #[prost(uint64, tag = "9")]
+    memory_bytes: u64,
+    #[prost(uint64, tag = "10")]
+    disk_bytes: u64,
+    #[prost(string, tag = "11")]
+    cgroup: String,
+    #[prost(bool, tag = "12")]
+    memory_limit: bool,
+    #[prost(bool, tag = "13")]
+    cpu_limit: bool,
+    #[prost(bool, tag = "14")]
+    pids_limit: bool,
+    #[prost(bool, tag = "15")]
+    user_switch: bool,
+}
+
+/// A machine's facts without its boot time, which has a column.
+pub(crate) fn facts_bytes(facts: &MachineFacts) -> Vec<u8> {
+    let MachineFacts { capacity, capabilities, .. } = facts;
+    FactsPart {
+        machine_id: facts.machine_id.clone(),
+        boot_id: facts.boot_id.clone(),
+        hostname: facts.hostname.clone(),
+        ip_address: facts.ip_address.clone(),
+        agent_version: facts.agent_version.clone(),
+        os: facts.os.clone(),
+        slots: capacity.slots,
+        cpu_millis: capacity.cpu_millis,
+        memory_bytes: capacity.memory_bytes,
+        disk_bytes: capacity.disk_bytes,
+        cgroup: capabilities.cgroup.clone(),
+        memory_limit: capabilities.memory_limit,
+        cpu_limit: capabilities.cpu_limit,
+        pids_limit: capabilities.pids_limit,
+        user_switch: capabilities.user_switch,
+    }
+    .encode_to_vec()
+}
+
+pub(crate) fn facts(bytes: &[u8], boot_time: Timestamp) -> Result<MachineFacts, CodecError> {
+    let part: FactsPart = decode("machine facts", bytes)?;
+    Ok(MachineFacts {
+        machine_id: part.machine_id,
+        boot_id: part.boot_id,
+        hostname: part.hostname,
+        ip_address: part.ip_address,
+        agent_version: part.agent_version,
+        os: part.os,
+        capacity: Resources {
+            slots: part.slots,
+            cpu_millis: part.cpu_millis,
+            memory_bytes: part.memory_bytes,
+            disk_bytes: part.disk_bytes,
+        },
+        capabilities: Capabilities {
+            cgroup: part.cgroup,
+            memory_limit: part.memory_limit,
+            cpu_limit: part.cpu_limit,
+            pids_limit: part.pids_limit,
+            user_switch: part.user_switch,
+        },
+        boot_time,
+    })
+}
+
+// ---------------------------------------------------------------------------------------------------- replies
+
+#[derive(Clone, PartialEq, Message)]
+struct RefusedPart {
+    #[prost(uint32, tag = "1")]
+    index: u32,
+    #[prost(int64, tag = "2")]
+    kind: i64,
+    #[prost(string, tag = "3")]
+    code: String,
+    #[prost(string, tag = "4")]
+    message: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TasksPart {
+    #[prost(message, repeated, tag = "1")]
+    refused: Vec<RefusedPart>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct JoinedPart {
+    #[prost(string, tag = "1")]
+    node: String,
+    #[prost(string, optional, tag = "2")]
+    account: Option<String>,
+    #[prost(string, optional, tag = "3")]
+    pool: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DonePart {}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum ReplyKind {
+    #[prost(message, tag = "1")]
+    Done(DonePart),
+    #[prost(message, tag = "2")]
+    Tasks(TasksPart),
+    #[prost(message, tag = "3")]
+    Joined(JoinedPart),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ReplyPart {
+    #[prost(oneof = "ReplyKind", tags = "1, 2, 3")]
+    kind: Option<ReplyKind>,
+}
+
+/// The answer that a repeat of a request gets.
+pub(crate) fn reply_bytes(reply: &Reply) -> Vec<u8> {
+    let kind = match reply {
+        Reply::Done => ReplyKind::Done(DonePart {}),
+        Reply::Tasks(refused) => {
+            ReplyKind::Tasks(TasksPart { refused: refused.iter().map(refused_out).collect() })
+        }
+        Reply::Joined(created) => ReplyKind::Joined(JoinedPart {
+            node: created.node.to_string(),
+            account: created.account.as_ref().map(ToString::to_string),
+            pool: created.pool.as_ref().map(ToString::to_string),
+        }),
+    };
+    ReplyPart { kind: Some(kind) }.encode_to_vec()
+}
+
+fn refused_out(refused: &TaskRefused) -> RefusedPart {
+    RefusedPart {
+        index: refused.index,
+        kind: refused.kind.code(),
+        code: refused.code.clone(),
+        message: refused.message.clone(),
+    }
+}
+
+pub(crate) fn reply(bytes: &[u8]) -> Result<Reply, CodecError> {
+    const WHAT: &str = "reply";
+    match decode::<ReplyPart>(WHAT, bytes)?.kind.ok_or(CodecError::Missing { what: WHAT })? {
+        ReplyKind::Done(DonePart {}) => Ok(Reply::Done),
+        ReplyKind::Tasks(tasks) => {
+            let refused = tasks.refused.into_iter().map(|part| {
+                let kind = RejectKind::from_code(part.kind)?;
+                Ok(TaskRefused { index: part.index, kind, code: part.code, message: part.message })
+            });
+            refused.collect::<Result<_, CodecError>>().map(Reply::Tasks)
+        }
+        ReplyKind::Joined(part) => Ok(Reply::Joined(CreatedNode {
+            node: parsed(WHAT, NodeId::parse(&part.node))?,
+            account: parsed(WHAT, part.account.as_deref().map(AccountName::parse).transpose())?,
+            pool: parsed(WHAT, part.pool.as_deref().map(PoolId::parse).transpose())?,
+        })),
+    }
+}

@@ -1,0 +1,96 @@
+//! The writer's face of the SQLite store.
+
+use super::fault::fault;
+use super::load::load;
+use super::names::Names;
+use super::open::{OpenError, open_writer};
+use super::pool::ReadPool;
+use super::read::SqliteReader;
+use super::sweep::sweep;
+use super::write::Writer;
+use crate::port::{Reader, Store, StoreError};
+use muster_controller_core::record::{Record, Rows};
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Rows of deleted parents that each commit removes: about a millisecond, while a million goes in a thousand commits.
+const SWEPT_PER_COMMIT: u32 = 200;
+/// Rows of deleted parents that one idle step removes: a pause of some ten milliseconds for who comes next.
+const SWEPT_WHEN_IDLE: u32 = 5_000;
+
+/// A store in one SQLite file.
+///
+/// One process at a time may open a file for writing; the daemon's lock on its data folder sees to that.
+#[derive(Debug)]
+pub struct SqliteStore {
+    connection: Connection,
+    names: Names,
+    readers: Arc<ReadPool>,
+    /// Whether deleted parents may have left rows.
+    to_sweep: bool,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, makes it when the file is new or empty, and brings an older schema up to date.
+    /// A new file can be read and written by its owner alone.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the file is not a Muster database, is of a later version, is damaged or cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let connection = open_writer(path)?;
+        let readers = Arc::new(ReadPool::new(path.to_owned()));
+        Ok(Self { connection, names: Names::default(), readers, to_sweep: true })
+    }
+
+    /// Runs `write` in one transaction; on any error nothing of it stays.
+    fn transact<T>(
+        &mut self,
+        write: impl FnOnce(&Connection, &mut Names) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(fault("beginning a transaction"))?;
+        let written = write(&transaction, &mut self.names)
+            .and_then(|answer| transaction.commit().map(|()| answer).map_err(fault("committing")));
+        if written.is_err() {
+            self.names.forget_all();
+        }
+        written
+    }
+}
+
+impl Store for SqliteStore {
+    fn load(&mut self) -> Result<Rows, StoreError> {
+        let transaction = self.connection.transaction().map_err(fault("loading all rows"))?;
+        load(&transaction)
+    }
+
+    fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        let to_sweep = self.to_sweep || records.iter().any(leaves_rows);
+        let more = self.transact(|connection, names| {
+            let mut writer = Writer::new(connection, names)?;
+            records.iter().try_for_each(|record| writer.apply(record))?;
+            if to_sweep { sweep(connection, SWEPT_PER_COMMIT) } else { Ok(false) }
+        })?;
+        self.to_sweep = more;
+        Ok(())
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(SqliteReader::new(Arc::clone(&self.readers)))
+    }
+
+    fn tidy(&mut self) -> Result<bool, StoreError> {
+        if self.to_sweep {
+            self.to_sweep = self.transact(|connection, _| sweep(connection, SWEPT_WHEN_IDLE))?;
+        }
+        Ok(self.to_sweep)
+    }
+}
+
+/// Whether a record removes a parent and leaves the rows below it to `sweep`.
+fn leaves_rows(record: &Record) -> bool {
+    matches!(record, Record::JobGone(..) | Record::ContainerGone(..))
+}

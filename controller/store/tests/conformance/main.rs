@@ -1,0 +1,21 @@
+//! One suite for every backend: what `Store` and `Reader` promise, whatever is below.
+//!
+//! `world` holds the backends, `fixture` makes rows. `rows` writes and reads every kind of record, `lists` walks
+//! pages, `filters` holds the backends' filters and orders together, `kill` ends a writer in the middle of its work,
+//! `files` opens what is damaged, foreign or old.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says what went wrong by ending"
+)]
+
+mod files;
+mod filters;
+mod fixture;
+mod kill;
+mod lists;
+mod rows;
+mod world;

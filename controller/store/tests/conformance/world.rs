@@ -1,0 +1,86 @@
+//! The backends behind one handle that a test can drop and open again.
+
+use muster_controller_core::record::{Record, Rows};
+use muster_store::{MemoryStore, Reader, SqliteStore, Store, StoreError};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+enum Live {
+    Memory(MemoryStore),
+    Sqlite(SqliteStore),
+}
+
+/// A store in a folder of its own.
+pub(crate) struct World {
+    live: Option<Live>,
+    folder: TempDir,
+}
+
+impl World {
+    pub(crate) fn memory() -> Self {
+        Self { live: Some(Live::Memory(MemoryStore::new())), folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn sqlite() -> Self {
+        let mut world = Self { live: None, folder: tempfile::tempdir().unwrap() };
+        world.live = Some(Live::Sqlite(SqliteStore::open(&world.path()).unwrap()));
+        world
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("muster.db")
+    }
+
+    pub(crate) fn store(&mut self) -> &mut dyn Store {
+        match self.live.as_mut().unwrap() {
+            Live::Memory(store) => store,
+            Live::Sqlite(store) => store,
+        }
+    }
+
+    pub(crate) fn reader(&mut self) -> Arc<dyn Reader> {
+        self.store().reader()
+    }
+
+    pub(crate) fn commit(&mut self, records: &[Record]) {
+        self.store().commit(records).unwrap();
+    }
+
+    pub(crate) fn refused(&mut self, records: &[Record]) -> StoreError {
+        self.store().commit(records).unwrap_err()
+    }
+
+    pub(crate) fn load(&mut self) -> Rows {
+        self.store().load().unwrap()
+    }
+
+    /// Drops the store as a crash would and opens what it left.
+    pub(crate) fn reopen(&mut self) {
+        self.live = Some(match self.live.take().unwrap() {
+            Live::Memory(store) => Live::Memory(store.snapshot()),
+            Live::Sqlite(store) => {
+                drop(store);
+                Live::Sqlite(SqliteStore::open(&self.path()).unwrap())
+            }
+        });
+    }
+}
+
+/// Makes of each function a module with one test for each backend.
+macro_rules! on_every_backend {
+    ($($name:ident),+ $(,)?) => {
+        $(mod $name {
+            #[test]
+            fn memory() {
+                super::$name(&mut $crate::world::World::memory());
+            }
+
+            #[test]
+            fn sqlite() {
+                super::$name(&mut $crate::world::World::sqlite());
+            }
+        })+
+    };
+}
+pub(crate) use on_every_backend;
