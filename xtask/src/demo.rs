@@ -51,6 +51,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let source = format!("{job}/film.mp4");
     check(&mut cluster.muster(&["file", "get", &source, &film.to_string_lossy()]))?;
     times.note("download");
+    cluster.run(&["job", "terminate", &job])?;
     cluster.run(&["pool", "delete", "film"])?;
     cluster.stop()?;
     times.note("clean stop");
@@ -73,10 +74,11 @@ fn remove_old(film: &Path) -> anyhow::Result<()> {
 /// Uploads what the nodes need and makes the pool whose start task installs the programs.
 fn prepare_pool(cluster: &Cluster, options: &Options) -> anyhow::Result<()> {
     let assets = top().join("xtask/demo");
-    for name in SCENE.into_iter().chain(["start-task.sh"]) {
-        let path = assets.join(name);
-        check(&mut cluster.muster(&["file", "put", &path.to_string_lossy(), &format!("scene/{name}")]))?;
-    }
+    let names = SCENE.into_iter().chain(["start-task.sh"]);
+    let paths: Vec<String> = names.map(|name| assets.join(name).to_string_lossy().into_owned()).collect();
+    let put: Vec<&str> =
+        ["file", "put"].into_iter().chain(paths.iter().map(String::as_str)).chain(["scene"]).collect();
+    check(&mut cluster.muster(&put))?;
     say(&format!("pool 'film': {} nodes, a start task that installs POV-Ray and ffmpeg", options.nodes));
     let nodes = options.nodes.to_string();
     cluster.run(&[
@@ -90,7 +92,7 @@ fn prepare_pool(cluster: &Cluster, options: &Options) -> anyhow::Result<()> {
         "--start-task",
         "sh start-task.sh",
         "--start-task-file",
-        "scene/start-task.sh",
+        "scene/start-task.sh:start-task.sh",
         "--start-task-admin",
     ])?;
     Ok(())
@@ -103,9 +105,8 @@ fn submit(cluster: &Cluster, options: &Options, folder: &Path) -> anyhow::Result
     let tasks = folder.join("tasks.jsonl");
     std::fs::write(&tasks, tasks_jsonl(&job, options.frames))
         .with_context(|| format!("cannot write {}", tasks.display()))?;
-    cluster.run(&["job", "create", &job, "--pool", "film", "--uses-task-dependencies"])?;
+    cluster.run(&["job", "create", &job, "--pool", "film", "--dependencies"])?;
     check(&mut cluster.muster(&["task", "add", &job, "--file", &tasks.to_string_lossy()]))?;
-    cluster.run(&["job", "update", &job, "--on-all-tasks-complete", "terminatejob"])?;
     Ok(job)
 }
 

@@ -5,7 +5,7 @@
 //! task leaves". `load` is the only way to come back from the store: there is no other recovery code.
 
 use crate::effect::Effect;
-use crate::input::{Command, Input, NodeInput};
+use crate::input::{Command, Input, NewAccount, NodeInput};
 use crate::job::{Job, TaskCounts};
 use crate::job_life;
 use crate::node::Node;
@@ -210,7 +210,7 @@ impl Core {
         now: Timestamp,
     ) -> Result<Step, Reject> {
         if let Command::CreateAccount(new) = command {
-            return self.create_account(new, now);
+            return self.create_account(account, request_id, new, now);
         }
         let tenant =
             self.tenants.get_mut(&account).ok_or_else(|| Reject::AccountNotFound(account.clone()))?;
@@ -233,16 +233,32 @@ impl Core {
         Ok(self.finish(records, effects, deadlines, reply))
     }
 
-    fn create_account(&mut self, new: crate::input::NewAccount, now: Timestamp) -> Result<Step, Reject> {
+    /// Makes an account in the name of another one, whose request it is; the first account is made in its own name.
+    fn create_account(
+        &mut self,
+        caller: AccountName,
+        request_id: Option<RequestId>,
+        new: NewAccount,
+        now: Timestamp,
+    ) -> Result<Step, Reject> {
+        let command = Command::CreateAccount(new.clone());
+        if let (Some(id), Some(tenant)) = (&request_id, self.tenants.get(&caller))
+            && let Some(reply) = request::repeated(tenant, id, &command)?
+        {
+            return Ok(Step { records: Vec::new(), effects: Vec::new(), reply });
+        }
         if self.tenants.contains_key(&new.name) {
             return Err(Reject::AccountExists(new.name));
         }
         let name = new.name.clone();
-        let mut turn = Turn::new(name.clone(), now, &self.settings, &mut self.sequence);
-        let tenant = account::create(&mut turn, new);
-        let records = turn.records;
-        self.tenants.insert(name, tenant);
-        Ok(Step { records, effects: Vec::new(), reply: Reply::Done })
+        let mut turn = Turn::new(caller.clone(), now, &self.settings, &mut self.sequence);
+        let created = account::create(&mut turn, new);
+        if let (Some(id), Some(tenant)) = (request_id, self.tenants.get_mut(&caller)) {
+            request::remember(tenant, &mut turn, id, request::name_of(&command), &Reply::Done);
+        }
+        let Turn { records, effects, deadlines, .. } = turn;
+        self.tenants.insert(name, created);
+        Ok(self.finish(records, effects, deadlines, Reply::Done))
     }
 
     fn node(&mut self, input: NodeInput, now: Timestamp) -> Result<Step, Reject> {

@@ -164,6 +164,28 @@ fn a_repeated_request_gets_the_first_answer_and_changes_nothing() {
 }
 
 #[test]
+fn an_account_is_made_once_however_often_its_request_is_repeated() {
+    let mut world = world(0, 1);
+    let key = AccessKey::from_bytes([3; 32]);
+    let ask = |world: &mut World, id: &str| {
+        let command = Command::CreateAccount(crate::input::NewAccount {
+            name: AccountName::parse("guests").unwrap(),
+            display_name: String::new(),
+            is_operator: false,
+            primary: key.clone(),
+            secondary: key.clone(),
+        });
+        let request_id = Some(RequestId::parse(id).unwrap());
+        world.input(Input::Client { account: account(), request_id, command })
+    };
+    assert_eq!(ask(&mut world, "r1"), Ok(Reply::Done));
+    assert_eq!(ask(&mut world, "r1"), Ok(Reply::Done));
+    assert_eq!(ask(&mut world, "r2").unwrap_err().code(), "AccountExists");
+    assert_eq!(world.rows.accounts.len(), 2);
+    world.check();
+}
+
+#[test]
 fn one_bad_task_does_not_hold_up_the_others() {
     let mut world = world(1, 2);
     let mut wide = task("wide");

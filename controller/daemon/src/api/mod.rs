@@ -7,8 +7,9 @@
 //! * one file for each service: `account`, `version`, `pool`, `compute_node`, `job`, `task`, `file`;
 //!   `pool_watch`, `job_watch`, `task_watch` hold the streams, `upload` PutFile, `task_file`,
 //!   `attempt_file`, `follow` and `node_file` the files of tasks and nodes;
-//! * `context`: what handlers work with; `lookup`: reading what must be there; `list`: filters, orders and pages; `read_mask`: which fields to answer;
-//!   `view`: rows as messages; `watch`: the machinery of streams.
+//! * `context`: what handlers work with; `lookup`: reading what must be there; `list`: filters, orders and pages;
+//!   `read_mask`: which fields to answer; `view`: rows as messages; `watch`: the machinery of streams;
+//!   `refused`: refusals that only clients meet.
 
 mod account;
 mod attempt_file;

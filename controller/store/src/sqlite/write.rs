@@ -260,7 +260,6 @@ impl<'t> Writer<'t> {
     fn remove_job(&mut self, account: &AccountName, job: &JobId) -> Result<(), StoreError> {
         let tenant = self.names.tenant(self.connection, account)?;
         let Some(key) = self.names.job(self.connection, tenant, job)? else { return Ok(()) };
-        self.last_task = None;
         self.execute("removing a job", "DELETE FROM job WHERE key = ?1", [key])?;
         self.names.forget_job(tenant, job);
         note(self.connection, Parent::Job, key)

@@ -195,6 +195,7 @@ impl Writer<'_> {
         task: &TaskId,
     ) -> Result<(), StoreError> {
         let found = self.find_task(account, job, task)?;
+        self.last_task = None;
         match found {
             Some(key) => remove_task(self.connection, key).map_err(fault("removing a task")),
             None => Ok(()),

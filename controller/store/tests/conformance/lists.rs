@@ -20,6 +20,7 @@ on_every_backend!(
     a_token_may_be_kept_while_rows_come_and_go,
     an_order_that_a_list_does_not_have_is_refused,
     a_walk_during_writes_sees_every_old_row_exactly_once,
+    many_readers_at_once_all_get_their_turn,
 );
 
 fn ids(tasks: &[TaskView]) -> Vec<String> {
@@ -245,5 +246,20 @@ fn a_walk_during_writes_sees_every_old_row_exactly_once(world: &mut World) {
             assert_eq!(u64::try_from(old).unwrap(), OLD, "{order}: an old row was missed");
         }
         stop.store(true, Ordering::Relaxed);
+    });
+}
+
+fn many_readers_at_once_all_get_their_turn(world: &mut World) {
+    world.commit(&shuffled());
+    let reader = world.reader();
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let query = Query { page_size: 7, ..Query::default() };
+                    assert_eq!(walk(&*reader, "j", query).len(), 23);
+                }
+            });
+        }
     });
 }

@@ -2,7 +2,7 @@
 
 use crate::fixture::*;
 use crate::world::{World, on_every_backend};
-use muster_controller_core::record::{Record, TaskStateRow};
+use muster_controller_core::record::{FileRow, Record, TaskStateRow};
 use muster_model::state::{PoolState, TaskState};
 use muster_model::*;
 use muster_store::query::Query;
@@ -213,8 +213,14 @@ fn a_refused_batch_leaves_nothing_behind(world: &mut World) {
     assert!(matches!(refused, StoreError::UnknownTask { .. }), "{refused}");
     let rows = world.load();
     assert!(rows.pools.is_empty() && rows.jobs.is_empty() && rows.tasks.is_empty());
-    // What the refused batches had looked up must not be believed now.
-    world.commit(&[job("j", 0), spec, state]);
+    // What the refused batches had made and looked up must not be believed now.
+    let refused = world.refused(&[job("j", 0), spec.clone(), task("j", "u", 2)[1].clone()]);
+    assert!(matches!(refused, StoreError::UnknownTask { .. }), "{refused}");
+    let refused = world.refused(&task("j", "u", 2));
+    assert!(matches!(refused, StoreError::UnknownJob { .. }), "{refused}");
+    world.commit(&[job("j", 0), spec, state.clone()]);
+    let refused = world.refused(&[gone.clone(), job("j", 1), state]);
+    assert!(matches!(refused, StoreError::UnknownTask { .. }), "a job made again has no tasks: {refused}");
     world.commit(&[gone]);
     let refused = world.refused(&task("j", "t", 2));
     assert!(matches!(refused, StoreError::UnknownJob { .. }), "{refused}");
@@ -230,20 +236,24 @@ fn numbers_beyond_what_a_database_holds_are_refused_by_name(world: &mut World) {
     assert!(matches!(world.refused(&[Record::File(file)]), StoreError::TooLarge { what: "size", .. }));
 }
 
+/// More rows than one commit removes of a deleted parent, so that some are still there when it is made again.
+const MANY: u64 = 500;
+
 fn a_job_made_again_has_none_of_the_old_tasks(world: &mut World) {
     for round in 0..3 {
         let mut batch = vec![job("j", round)];
-        for index in 0..50 {
+        for index in 0..MANY {
             let id = format!("r{round}-{index}");
-            batch.extend(task("j", &id, round * 100 + index));
+            batch.extend(task("j", &id, round * MANY + index));
             batch.push(Record::Attempt(Box::new(attempt_row("j", &id, 1))));
         }
         world.commit(&batch);
         let reader = world.reader();
-        let tasks = reader.tasks(&account(), &job_id("j"), &Query::default()).unwrap().items;
-        assert_eq!(tasks.len(), 50);
+        let query = Query { page_size: 1_000, ..Query::default() };
+        let tasks = reader.tasks(&account(), &job_id("j"), &query).unwrap().items;
+        assert_eq!(u64::try_from(tasks.len()).unwrap(), MANY);
         assert!(tasks.iter().all(|task| task.spec.spec.id.as_str().starts_with(&format!("r{round}-"))));
-        assert_eq!(world.load().tasks.len(), 50);
+        assert_eq!(u64::try_from(world.load().tasks.len()).unwrap(), MANY);
         world.commit(&[Record::JobGone(account(), job_id("j"))]);
         assert!(world.load().tasks.is_empty());
         assert!(reader.attempts(&account(), &key("j", "r0-0"), &Query::default()).unwrap().items.is_empty());
@@ -254,7 +264,9 @@ fn a_job_made_again_has_none_of_the_old_tasks(world: &mut World) {
 }
 
 fn a_container_made_again_has_none_of_the_old_files(world: &mut World) {
-    world.commit(&[Record::File(file_row("scenes", "old", 1)), Record::File(file_row("scenes", "old2", 2))]);
+    let old: Vec<_> =
+        (0..MANY).map(|index| Record::File(file_row("scenes", &format!("old-{index}"), 1))).collect();
+    world.commit(&old);
     world.commit(&[Record::ContainerGone(account(), container("scenes"))]);
     world.commit(&[Record::File(file_row("scenes", "new", 3))]);
     let reader = world.reader();
@@ -318,6 +330,8 @@ fn contents_are_found_by_digest_within_the_account(world: &mut World) {
     let reader = world.reader();
     assert_eq!(reader.content_sizes(&account(), &digests).unwrap(), [Some(2_000), None, Some(1_000)]);
     let stranger = AccountName::parse("stranger").unwrap();
+    world.commit(&[Record::File(FileRow { account: stranger.clone(), ..file_row("scenes", "z", 9) })]);
     assert_eq!(reader.content_sizes(&stranger, &digests).unwrap(), [None, None, None]);
     assert!(reader.file(&stranger, &container("scenes"), &path("a")).unwrap().is_none());
+    assert!(reader.file(&account(), &container("scenes"), &path("z")).unwrap().is_none());
 }
