@@ -2,7 +2,7 @@
 //! their end.
 //!
 //! `custodian` accepts requests and keeps the books, `launching` takes an attempt from request to running
-//! program, `ending` from the first reason to end it to its record, `recovery` brings back what an earlier
+//! program, `ending` from the first reason to end it to its record, `leasing` ends all at once, `recovery` brings back what an earlier
 //! supervisor held. What is to be sent is put into an outbox; nothing here knows a connection beyond its
 //! number.
 //!
@@ -11,6 +11,7 @@
 
 mod ending;
 mod launching;
+mod leasing;
 mod recovery;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,6 +23,7 @@ use muster_supervisor::{
 };
 
 use crate::cgroup::Groups;
+use crate::expiry::Expiry;
 use crate::log;
 use crate::spawn::Launcher;
 use crate::state_dir::StateDir;
@@ -47,6 +49,7 @@ pub(crate) struct Ground {
     pub(crate) boot_id: String,
     pub(crate) launcher: Launcher,
     pub(crate) watch: Rc<Watch>,
+    pub(crate) expiry: Expiry,
     pub(crate) late_exit_status: bool,
 }
 
@@ -92,6 +95,10 @@ impl Custodian {
             Request::Shutdown { kill_tasks } => {
                 self.stop(Some((client, id)), kill_tasks);
                 return;
+            }
+            Request::Lease { until_us } => {
+                self.lease(until_us);
+                Ok(Reply::Leased)
             }
             Request::Probe => Ok(Reply::Capabilities(self.capabilities())),
             // The connection itself answers these.

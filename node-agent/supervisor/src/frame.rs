@@ -8,6 +8,9 @@
 use std::error::Error;
 use std::fmt;
 
+/// Name of the socket inside the supervisor's state directory.
+pub const SOCKET_NAME: &str = "supervisor.sock";
+
 /// Largest document in a frame: a spec of the largest size the kernel would execute, with its overhead, fits.
 pub const FRAME_BYTES_MAX: usize = 4 << 20;
 

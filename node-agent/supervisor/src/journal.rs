@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::document::{DecodeError, Field, Reader, Writer, required};
 use crate::key::AttemptKey;
-use crate::record::{EXIT_KIND, EXIT_VERSION, EndedBy, ExitRecord};
+use crate::record::{EXIT_KIND, EXIT_VERSION, EndedBy, EndedByDraft, ExitRecord};
 use crate::spec::read_key;
 
 const ACCEPTED_KIND: &str = "muster-attempt";
@@ -245,19 +245,16 @@ impl Ending {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<(AttemptKey, Self), DecodeError> {
-        let (mut key, mut ended_by, mut reason, mut kill_at_us) = (None, None, None, None);
+        let (mut key, mut ended_by, mut kill_at_us) = (None, EndedByDraft::default(), None);
         while let Some(field) = reader.next_field()? {
             match field.name {
                 "key" => key = Some(read_key(&field)?),
-                "ended_by" => ended_by = Some(field),
-                "reason" => reason = Some(field.text()?),
                 "kill_at_us" => kill_at_us = Some(field.number()?),
-                _ => field.skip()?,
+                _ => ended_by.take(field)?,
             }
         }
-        let ended_by = required(ended_by, ENDING_KIND, "ended_by")?;
         let ending = Self {
-            ended_by: EndedBy::read(&ended_by, reason)?,
+            ended_by: ended_by.finish(ENDING_KIND)?,
             kill_at_us: required(kill_at_us, ENDING_KIND, "kill_at_us")?,
         };
         Ok((required(key, ENDING_KIND, "key")?, ending))

@@ -2,7 +2,7 @@
 //!
 //! The supervisor outlives upgrades of the node agent, so everything here is a versioned format: what is
 //! written to its socket ([`request`], [`message`], [`frame`]) and what it keeps on disk ([`record`],
-//! [`journal`]). All of it shares one text form ([`document`]); `tests/golden/` holds files of each version,
+//! [`journal`], [`lease`]). All of it shares one text form ([`document`]); `tests/golden/` holds files of each version,
 //! and a test reads them all.
 //!
 //! Nothing here opens, sends or waits: the agent drives [`frame::FrameReader`] from its own event loop. The
@@ -14,6 +14,7 @@ pub mod document;
 pub mod frame;
 pub mod journal;
 pub mod key;
+pub mod lease;
 pub mod message;
 pub mod record;
 pub mod refusal;
@@ -22,7 +23,7 @@ pub mod spec;
 pub mod status;
 
 pub use document::DecodeError;
-pub use frame::{FrameError, FrameReader};
+pub use frame::{FrameError, FrameReader, SOCKET_NAME};
 pub use key::{AttemptKey, KeyError};
 pub use message::{Message, Reply, Welcome};
 pub use record::{EndedBy, ExitRecord, LostReason, Outcome};
@@ -30,6 +31,3 @@ pub use refusal::{LaunchStep, LimitKind, Refusal};
 pub use request::{PROTOCOL_VERSION, Request, RequestError};
 pub use spec::{Limits, Spec, SpecError, TaskUser};
 pub use status::{Capabilities, Containment, Phase, TaskStatus};
-
-/// Name of the socket inside the supervisor's state directory.
-pub const SOCKET_NAME: &str = "supervisor.sock";

@@ -7,9 +7,11 @@
 //! Map: `args` the command line; `state_dir` lock, socket and journals; `serve` the event loop, with `watch`
 //! and `client`; `custodian` what is held and what is done with it, with `task` one attempt in it; `spawn`
 //! and `child` how one is started; `reap`, `processes` what the kernel says of it; `cgroup` its limits;
-//! `sys`, `clock`, `log` the ground. The formats that others read are the library half, `muster_supervisor`.
+//! `expiry` when the node's lease ends; `sys`, `clock`, `log` the ground. The formats are the library half.
 //!
 //! Invariant: nothing here blocks but the wait in `serve`, and no thread is ever made.
+
+#![warn(clippy::undocumented_unsafe_blocks)]
 
 mod args;
 mod cgroup;
@@ -17,6 +19,7 @@ mod child;
 mod client;
 mod clock;
 mod custodian;
+mod expiry;
 mod log;
 mod processes;
 mod reap;
@@ -34,12 +37,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use nix::sys::epoll::EpollFlags;
+
 use crate::args::{Command, HELP, Settings, parse};
 use crate::custodian::{Custodian, Ground};
+use crate::expiry::Expiry;
 use crate::serve::{Server, take_signals};
 use crate::spawn::Launcher;
 use crate::state_dir::{StateDir, StateDirError};
-use crate::watch::Watch;
+use crate::watch::{Token, Watch};
 
 /// Exit code for a command line that cannot be used.
 const USAGE: u8 = 2;
@@ -82,11 +88,14 @@ fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let watch = Rc::new(Watch::new()?);
     let listener = state.bind()?;
     log::info("started", &[("version", &env!("CARGO_PKG_VERSION")), ("pid", &std::process::id())]);
+    let expiry = Expiry::new()?;
+    watch.add(&expiry, Token::Lease, EpollFlags::EPOLLIN)?;
     let ground = Ground {
         state,
         boot_id: clock::boot_id()?,
         launcher: Launcher::new()?,
         watch: Rc::clone(&watch),
+        expiry,
         late_exit_status,
     };
     let custodian = Custodian::recover(ground, &settings.cgroup_root)?;

@@ -46,6 +46,8 @@ pub enum Reply {
     Stopping,
     /// To `Probe`.
     Capabilities(Capabilities),
+    /// To `Lease`: it is in force, and if it had ended, so are the tasks being killed.
+    Leased,
 }
 
 /// What the supervisor sends.
@@ -125,6 +127,7 @@ impl Reply {
             Self::Subscribed => "subscribed",
             Self::Stopping => "stopping",
             Self::Capabilities(_) => "capabilities",
+            Self::Leased => "leased",
         }
     }
 
@@ -148,7 +151,7 @@ impl Reply {
                 }
             }
             Self::Capabilities(capabilities) => capabilities.write(&mut writer),
-            Self::Killing | Self::Acknowledged | Self::Subscribed | Self::Stopping => {}
+            Self::Killing | Self::Acknowledged | Self::Subscribed | Self::Stopping | Self::Leased => {}
         }
         writer.finish()
     }
@@ -187,6 +190,7 @@ impl Reply {
             "acknowledged" => Self::Acknowledged,
             "subscribed" => Self::Subscribed,
             "stopping" => Self::Stopping,
+            "leased" => Self::Leased,
             "capabilities" => Self::Capabilities(capabilities.finish()?),
             _ => return Err(DecodeError::Kind { wanted: "reply", found: kind }),
         };

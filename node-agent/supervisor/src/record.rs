@@ -3,6 +3,9 @@
 //! The record says what the kernel said. Whether that is a failure, and whose, is the agent's to decide.
 //! It is written before it is pushed, and kept until the agent acknowledges it.
 //!
+//! A cause that came later than version 1 is written as the nearest older one with a field beside it, so that
+//! an older reader, of which a node may have one after a downgrade, still reads the record and the journal.
+//!
 //! Invariant: `ended_by` is the first reason that made the attempt end; later ones do not replace it.
 
 use crate::document::{DecodeError, Field, Reader, Writer, required};
@@ -63,32 +66,67 @@ pub enum EndedBy {
     },
     /// A `Shutdown` request that asked for tasks to be killed.
     Shutdown,
+    /// The end of the node's lease, which nobody renewed. Readers from before this cause take it for
+    /// `Requested` with words that say so.
+    LeaseEnded,
 }
 
+/// What a reader that does not know the field `lease_ended` takes for the reason of a request.
+const LEASE_ENDED_WORDS: &str = "the node's lease has ended";
+
 impl EndedBy {
-    /// Adds the fields `ended_by` and `reason` to a document.
+    /// Adds the fields `ended_by`, `reason` and `lease_ended` to a document.
     pub(crate) fn write(&self, writer: &mut Writer) {
         let name = match self {
             Self::Itself => "itself",
             Self::WallClock => "wall-clock",
             Self::OutOfMemory => "out-of-memory",
-            Self::Requested { .. } => "requested",
+            Self::Requested { .. } | Self::LeaseEnded => "requested",
             Self::Shutdown => "shutdown",
         };
         writer.text("ended_by", name);
-        if let Self::Requested { reason } = self {
-            writer.text("reason", reason);
+        match self {
+            Self::Requested { reason } => {
+                writer.text("reason", reason);
+            }
+            Self::LeaseEnded => {
+                writer.text("reason", LEASE_ENDED_WORDS).flag("lease_ended", true);
+            }
+            Self::Itself | Self::WallClock | Self::OutOfMemory | Self::Shutdown => {}
         }
     }
+}
 
-    /// Puts the fields `ended_by` and `reason` together.
-    pub(crate) fn read(name: &Field<'_>, reason: Option<&str>) -> Result<Self, DecodeError> {
+/// The fields of a cause while they are read.
+#[derive(Default)]
+pub(crate) struct EndedByDraft<'a> {
+    name: Option<Field<'a>>,
+    reason: Option<&'a str>,
+    lease_ended: bool,
+}
+
+impl<'a> EndedByDraft<'a> {
+    /// Takes a field if it is one of a cause, else skips it.
+    pub(crate) fn take(&mut self, field: Field<'a>) -> Result<(), DecodeError> {
+        match field.name {
+            "ended_by" => self.name = Some(field),
+            "reason" => self.reason = Some(field.text()?),
+            "lease_ended" => self.lease_ended = field.flag()?,
+            _ => field.skip()?,
+        }
+        Ok(())
+    }
+
+    /// Puts them together, for a document of this kind.
+    pub(crate) fn finish(self, kind: &'static str) -> Result<EndedBy, DecodeError> {
+        let name = required(self.name, kind, "ended_by")?;
         match name.text()? {
-            "itself" => Ok(Self::Itself),
-            "wall-clock" => Ok(Self::WallClock),
-            "out-of-memory" => Ok(Self::OutOfMemory),
-            "requested" => Ok(Self::Requested { reason: reason.unwrap_or_default().to_owned() }),
-            "shutdown" => Ok(Self::Shutdown),
+            "itself" => Ok(EndedBy::Itself),
+            "wall-clock" => Ok(EndedBy::WallClock),
+            "out-of-memory" => Ok(EndedBy::OutOfMemory),
+            "requested" if self.lease_ended => Ok(EndedBy::LeaseEnded),
+            "requested" => Ok(EndedBy::Requested { reason: self.reason.unwrap_or_default().to_owned() }),
+            "shutdown" => Ok(EndedBy::Shutdown),
             _ => Err(name.wrong("itself, wall-clock, out-of-memory, requested or shutdown")),
         }
     }
@@ -200,8 +238,7 @@ struct Draft<'a> {
     signal: Option<u8>,
     core_dumped: bool,
     lost: Option<LostReason>,
-    ended_by: Option<Field<'a>>,
-    reason: Option<&'a str>,
+    ended_by: EndedByDraft<'a>,
     started_at_us: Option<i64>,
     ended_at_us: Option<i64>,
     usage: Usage,
@@ -223,8 +260,6 @@ impl<'a> Draft<'a> {
                     _ => return Err(field.wrong("rebooted, ended-unwatched or launch-interrupted")),
                 });
             }
-            "ended_by" => self.ended_by = Some(field),
-            "reason" => self.reason = Some(field.text()?),
             "started_at_us" => self.started_at_us = Some(field.number()?),
             "ended_at_us" => self.ended_at_us = Some(field.number()?),
             "user_cpu_us" => self.usage.user_cpu_us = Some(field.number()?),
@@ -234,7 +269,7 @@ impl<'a> Draft<'a> {
             "written_bytes" => self.usage.written_bytes = Some(field.number()?),
             "oom_kills" => self.usage.oom_kills = Some(field.number()?),
             "leftovers" => self.leftovers = field.flag()?,
-            _ => field.skip()?,
+            _ => self.ended_by.take(field)?,
         }
         Ok(())
     }
@@ -246,11 +281,10 @@ impl<'a> Draft<'a> {
             (None, None, Some(reason)) => Outcome::Lost { reason },
             (None, None, None) => return Err(DecodeError::Missing { kind: EXIT_KIND, field: "exit_code" }),
         };
-        let ended_by = required(self.ended_by, EXIT_KIND, "ended_by")?;
         Ok(ExitRecord {
             key: required(self.key, EXIT_KIND, "key")?,
             outcome,
-            ended_by: EndedBy::read(&ended_by, self.reason)?,
+            ended_by: self.ended_by.finish(EXIT_KIND)?,
             started_at_us: self.started_at_us,
             ended_at_us: required(self.ended_at_us, EXIT_KIND, "ended_at_us")?,
             usage: self.usage,
@@ -291,6 +325,7 @@ mod tests {
             EndedBy::OutOfMemory,
             EndedBy::Requested { reason: "job\nended".into() },
             EndedBy::Shutdown,
+            EndedBy::LeaseEnded,
         ];
         for outcome in outcomes {
             for cause in causes.clone() {
@@ -298,6 +333,15 @@ mod tests {
                 assert_eq!(ExitRecord::decode(&record.encode()), Ok(record));
             }
         }
+    }
+
+    #[test]
+    fn a_reader_from_before_leases_takes_the_end_of_one_for_a_request_in_words() {
+        let bytes = record(Outcome::Exited { code: 0 }, EndedBy::LeaseEnded).encode();
+        // Such a reader skips the field; here it is taken out.
+        let text = String::from_utf8(bytes).unwrap().replace("lease_ended 1:1\n", "");
+        let read = ExitRecord::decode(text.as_bytes()).unwrap();
+        assert_eq!(read.ended_by, EndedBy::Requested { reason: LEASE_ENDED_WORDS.into() });
     }
 
     #[test]

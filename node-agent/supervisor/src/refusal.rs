@@ -151,6 +151,8 @@ pub enum Refusal {
     },
     /// The supervisor is about to exit.
     Stopping,
+    /// The lease in force has ended, so no task may start.
+    LeaseEnded,
     /// The node has no means to enforce a limit that the spec asks for.
     NotEnforceable {
         /// Which one.
@@ -193,6 +195,7 @@ impl Refusal {
             Self::UnknownKey { .. } => "unknown-key",
             Self::Full { .. } => "full",
             Self::Stopping => "stopping",
+            Self::LeaseEnded => "lease-ended",
             Self::NotEnforceable { .. } => "not-enforceable",
             Self::Group { .. } => "group",
             Self::Record { .. } => "record",
@@ -207,7 +210,7 @@ impl Refusal {
             Self::Unreadable { words } | Self::BadSpec { words } => writer.text("words", words),
             Self::KeyInUse { key } | Self::UnknownKey { key } => writer.text("key", key.as_str()),
             Self::Full { limit } => writer.number("limit", *limit),
-            Self::Stopping => writer,
+            Self::Stopping | Self::LeaseEnded => writer,
             Self::NotEnforceable { limit } => writer.text("kind", limit.name()),
             Self::Group { operation, path, errno } => writer
                 .text("operation", operation)
@@ -256,6 +259,7 @@ impl Refusal {
             "unknown-key" => Self::UnknownKey { key: need(key, "key")? },
             "full" => Self::Full { limit: need(limit, "limit")? },
             "stopping" => Self::Stopping,
+            "lease-ended" => Self::LeaseEnded,
             "not-enforceable" => Self::NotEnforceable { limit: need(kind, "kind")? },
             "group" => Self::Group {
                 operation: need(operation, "operation")?,
@@ -306,6 +310,12 @@ impl fmt::Display for Refusal {
                 write!(f, "{limit} attempts are held, which is the most: acknowledge ended ones")
             }
             Self::Stopping => write!(f, "the supervisor is about to exit"),
+            Self::LeaseEnded => {
+                write!(
+                    f,
+                    "the node's lease has ended and no task may start: renew it, or say that none is in force"
+                )
+            }
             Self::NotEnforceable { limit } => write!(
                 f,
                 "this node cannot enforce a {} limit: give it the cgroup controller, or leave the limit out",

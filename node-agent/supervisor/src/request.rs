@@ -6,7 +6,7 @@
 //! are in [`crate::message`].
 //!
 //! Invariant: sending any request twice is harmless. A second `Start` of a key is refused as in use, a second
-//! `Acknowledge` or `Kill` changes nothing.
+//! `Acknowledge`, `Kill` or `Lease` changes nothing.
 
 use crate::document::{DecodeError, Reader, Writer, required};
 use crate::key::AttemptKey;
@@ -55,6 +55,15 @@ pub enum Request {
     },
     /// Asks what the node can do; answered by `Reply::Capabilities`.
     Probe,
+    /// Says until when tasks may run, in place of what was said before, and also if that was later; answered
+    /// by `Reply::Leased`. When the time has come, also before this is asked, every live attempt is ended at
+    /// once, and a `Start` is refused until a later time is given. It holds without any connection, and for
+    /// the next supervisor on this directory. A supervisor from before this request refuses it as unreadable.
+    Lease {
+        /// In microseconds of `CLOCK_BOOTTIME`: since boot, time spent suspended included. `None` if no lease
+        /// is in force: nothing is ended for want of one.
+        until_us: Option<u64>,
+    },
 }
 
 /// Why a request cannot be used.
@@ -83,6 +92,7 @@ impl Request {
             Self::List => "list",
             Self::Acknowledge { .. } => "acknowledge",
             Self::Subscribe => "subscribe",
+            Self::Lease { .. } => "lease",
             Self::Shutdown { .. } => "shutdown",
             Self::Probe => "probe",
         };
@@ -105,6 +115,9 @@ impl Request {
             }
             Self::Shutdown { kill_tasks } => {
                 writer.flag("kill_tasks", *kill_tasks);
+            }
+            Self::Lease { until_us } => {
+                writer.optional("until_us", *until_us);
             }
             Self::List | Self::Subscribe | Self::Probe => {}
         }
@@ -130,6 +143,7 @@ struct Draft<'a> {
     reason: &'a str,
     grace_ms: u64,
     kill_tasks: bool,
+    until_us: Option<u64>,
 }
 
 impl<'a> Draft<'a> {
@@ -140,9 +154,17 @@ impl<'a> Draft<'a> {
         if kind != "hello" {
             reader.at_most(PROTOCOL_VERSION)?;
         }
-        let (protocol, spec, reason) = (None, None, "");
-        let mut draft =
-            Self { kind, id: None, protocol, spec, keys: Vec::new(), reason, grace_ms: 0, kill_tasks: false };
+        let mut draft = Self {
+            kind,
+            id: None,
+            protocol: None,
+            spec: None,
+            keys: Vec::new(),
+            reason: "",
+            grace_ms: 0,
+            kill_tasks: false,
+            until_us: None,
+        };
         while let Some(field) = reader.next_field()? {
             match field.name {
                 "request" => draft.id = Some(field.number()?),
@@ -155,6 +177,7 @@ impl<'a> Draft<'a> {
                 "reason" => draft.reason = field.text()?,
                 "grace_ms" => draft.grace_ms = field.number()?,
                 "kill_tasks" => draft.kill_tasks = field.flag()?,
+                "until_us" => draft.until_us = Some(field.number()?),
                 _ => field.skip()?,
             }
         }
@@ -180,6 +203,7 @@ impl<'a> Draft<'a> {
             "subscribe" => Request::Subscribe,
             "shutdown" => Request::Shutdown { kill_tasks: self.kill_tasks },
             "probe" => Request::Probe,
+            "lease" => Request::Lease { until_us: self.until_us },
             other => {
                 return Err(DecodeError::Kind { wanted: "request", found: other.to_owned() }.into());
             }

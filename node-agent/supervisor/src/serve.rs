@@ -92,6 +92,7 @@ impl Server {
                 Token::Launch(number) => self.custodian.launch_ready(number),
                 Token::Process(number) => self.custodian.process_ready(number, flags),
                 Token::Memory(number) => self.custodian.memory_ready(number),
+                Token::Lease => self.custodian.lease_ready(),
             }
         }
         if signalled {

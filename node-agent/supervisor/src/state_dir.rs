@@ -1,7 +1,7 @@
 //! The state directory: who may use it, and the files in it.
 //!
 //! `lock` keeps a second supervisor out, `layout` says where the groups are, `journal` holds what is known of
-//! attempts, `supervisor.sock` is the socket. All are reached through a descriptor of the directory that was
+//! attempts, `lease` until when they may run, `supervisor.sock` is the socket. All are reached through a descriptor of the directory that was
 //! checked at start.
 //!
 //! Nothing is synced: records must survive the supervisor, not the machine; after a reboot attempts are lost
@@ -24,11 +24,13 @@ use nix::unistd::{UnlinkatFlags, ftruncate, geteuid, unlinkat, write};
 use muster_supervisor::SOCKET_NAME;
 use muster_supervisor::document::{DecodeError, Reader, Writer, required};
 use muster_supervisor::journal::Journal;
+use muster_supervisor::lease::Lease;
 
 use crate::cgroup::{Controllers, Place, Version};
 use crate::log;
 
 const JOURNAL: &str = "journal";
+const LEASE: &str = "lease";
 /// Mode of every file here.
 const PRIVATE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
@@ -251,6 +253,20 @@ impl StateDir {
     /// Keeps where the groups are for a later supervisor.
     pub(crate) fn set_layout(&self, layout: &Layout) -> Result<(), Errno> {
         self.replace("layout", &layout.encode()).map(drop)
+    }
+
+    /// The lease that was last kept, of whatever boot; `None` if there never was one.
+    pub(crate) fn lease(&self) -> io::Result<Option<Lease>> {
+        match read_file(&self.root, LEASE) {
+            Ok(bytes) => Lease::decode(&bytes).map(Some).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps the lease for a later supervisor.
+    pub(crate) fn set_lease(&self, lease: &Lease) -> Result<(), Errno> {
+        self.replace(LEASE, &lease.encode()).map(drop)
     }
 }
 

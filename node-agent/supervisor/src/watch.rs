@@ -28,6 +28,8 @@ pub(crate) enum Token {
     Process(u64),
     /// An attempt is short of memory.
     Memory(u64),
+    /// The node's lease has ended.
+    Lease,
 }
 
 impl Token {
@@ -39,6 +41,7 @@ impl Token {
             Self::Launch(number) => (3, number),
             Self::Process(number) => (4, number),
             Self::Memory(number) => (5, number),
+            Self::Lease => (6, 0),
         };
         (kind << NUMBER_BITS) | number
     }
@@ -52,6 +55,7 @@ impl Token {
             3 => Some(Self::Launch(number)),
             4 => Some(Self::Process(number)),
             5 => Some(Self::Memory(number)),
+            6 => Some(Self::Lease),
             _ => None,
         }
     }

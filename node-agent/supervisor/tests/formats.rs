@@ -11,6 +11,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use muster_supervisor::journal::{Accepted, Ending, Journal, Started, encode_gone};
+use muster_supervisor::lease::Lease;
 use muster_supervisor::record::Usage;
 use muster_supervisor::{
     AttemptKey, Capabilities, Containment, EndedBy, ExitRecord, FrameReader, LaunchStep, LimitKind, Limits,
@@ -73,6 +74,7 @@ fn records() -> Vec<ExitRecord> {
             leftovers: true,
             ..record(lost, EndedBy::Shutdown, Usage::default())
         },
+        record(killed, EndedBy::LeaseEnded, usage),
     ]
 }
 
@@ -86,6 +88,8 @@ fn requests() -> Vec<Request> {
         Request::Subscribe,
         Request::Shutdown { kill_tasks: true },
         Request::Probe,
+        Request::Lease { until_us: Some(98_765_432_100) },
+        Request::Lease { until_us: None },
     ]
 }
 
@@ -133,6 +137,9 @@ fn messages() -> Vec<Message> {
         replies.into_iter().map(|reply| Message::Reply { id: 7, result: Ok(reply) }).collect();
     all.extend(refusals.into_iter().map(|refusal| Message::Reply { id: 8, result: Err(refusal) }));
     all.extend(records().into_iter().map(Message::Exited));
+    // At the end, for the files are numbered.
+    all.push(Message::Reply { id: 7, result: Ok(Reply::Leased) });
+    all.push(Message::Reply { id: 8, result: Err(Refusal::LeaseEnded) });
     all
 }
 
@@ -170,9 +177,32 @@ fn journal() -> Vec<u8> {
     documents.concat()
 }
 
+/// The end of a lease as it is in a journal.
+fn journal_of_a_lease() -> Vec<u8> {
+    let accepted = Accepted {
+        key: key(),
+        boot_id: "b00t-1d".into(),
+        grouped: true,
+        accepted_at_us: 1_700_000_000_000_000,
+        wall_clock_ms: None,
+        grace_ms: 0,
+        memory_bytes: None,
+    };
+    let ending = Ending { ended_by: EndedBy::LeaseEnded, kill_at_us: 987_700_000 };
+    [accepted.encode(), ending.encode(&accepted.key), records()[5].encode()].concat()
+}
+
+fn leases() -> [Lease; 2] {
+    [Some(98_765_432_100), None].map(|until_us| Lease { boot_id: "b00t-1d".into(), until_us })
+}
+
 /// Every kind of document: a name, and bytes as this build writes them.
 fn samples() -> Vec<(String, Vec<u8>)> {
-    let mut samples = vec![("spec".to_owned(), full_spec().encode()), ("journal".to_owned(), journal())];
+    let mut samples = vec![
+        ("spec".to_owned(), full_spec().encode()),
+        ("journal".to_owned(), journal()),
+        ("journal-lease".to_owned(), journal_of_a_lease()),
+    ];
     let kind = |bytes: &[u8]| String::from_utf8_lossy(bytes).split(' ').next().unwrap().to_owned();
     let mut add = |name: &str, all: Vec<Vec<u8>>| {
         for (number, bytes) in all.into_iter().enumerate() {
@@ -181,6 +211,7 @@ fn samples() -> Vec<(String, Vec<u8>)> {
     };
     add("record", records().iter().map(ExitRecord::encode).collect());
     add("request", requests().iter().map(|request| request.encode(42)).collect());
+    add("lease", leases().iter().map(Lease::encode).collect());
     add("message", messages().iter().map(Message::encode).collect());
     samples
 }
@@ -190,6 +221,7 @@ fn read_and_write(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
     match name.split('-').next().unwrap() {
         "spec" => Spec::decode(bytes).ok().map(|spec| spec.encode()),
         "record" => ExitRecord::decode(bytes).ok().map(|record| record.encode()),
+        "lease" => Lease::decode(bytes).ok().map(|lease| lease.encode()),
         "message" => Message::decode(bytes).ok().map(|message| message.encode()),
         "request" => match Request::decode(bytes) {
             (id, Ok(request)) => Some(request.encode(id)),

@@ -340,7 +340,7 @@ impl Reader for SqliteReader {
         digests: &[Digest],
     ) -> Result<Vec<Option<u64>>, StoreError> {
         let sql = "SELECT f.size FROM file f JOIN container c ON c.key = f.container
-            WHERE f.digest = ?1 AND ?2 = ?2 LIMIT 1";
+            WHERE f.digest = ?1 AND c.tenant = ?2 LIMIT 1";
         self.pool.read(DOING, |connection| {
             let Some(tenant) = find_tenant(connection, account)? else {
                 return Ok(vec![None; digests.len()]);

@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1.sql");
 /// Set it to write the golden file of the present version anew, after its tables or formats were changed on purpose.
@@ -128,6 +129,25 @@ fn a_damaged_database_is_refused_or_says_so_when_it_is_read() {
             },
         };
         assert!(error.contains("damaged") || error.contains("not a Muster database"), "{what}: {error}");
+    }
+}
+
+#[test]
+fn readers_of_a_file_that_is_gone_fail_instead_of_waiting_for_each_other() {
+    let (folder, path) = folder();
+    let store = SqliteStore::open(&path).unwrap();
+    let reader = store.reader();
+    drop(store);
+    drop(folder);
+    let (answered, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for _ in 0..20 {
+            answered.send(reader.account(&account()).map(drop)).unwrap();
+        }
+    });
+    for _ in 0..20 {
+        let failed = answer.recv_timeout(Duration::from_secs(20)).expect("a reader waits for ever");
+        assert!(matches!(failed, Err(StoreError::Backend { .. })), "{failed:?}");
     }
 }
 

@@ -15,6 +15,7 @@ on_every_backend!(
     every_record_is_replaced_by_a_later_one,
     every_record_can_be_removed_and_removing_nothing_is_nothing,
     the_later_record_of_a_batch_wins,
+    tasks_of_the_same_id_in_two_jobs_are_kept_apart,
     a_refused_batch_leaves_nothing_behind,
     numbers_beyond_what_a_database_holds_are_refused_by_name,
     a_job_made_again_has_none_of_the_old_tasks,
@@ -196,6 +197,28 @@ fn the_later_record_of_a_batch_wins(world: &mut World) {
     assert!(reader.task(&account(), &key("j", "gone")).unwrap().is_none());
     assert!(reader.task(&account(), &key("j", "back")).unwrap().is_some());
     assert!(reader.pool(&account(), &pool_id("p")).unwrap().is_none());
+}
+
+fn tasks_of_the_same_id_in_two_jobs_are_kept_apart(world: &mut World) {
+    let mut batch = vec![job("a", 1), job("b", 2)];
+    batch.extend(task("a", "t", 3));
+    batch.extend(task("b", "t", 4));
+    for (job, revision) in [("a", 10), ("b", 20)] {
+        batch.push(Record::TaskState(Box::new(TaskStateRow { revision, ..task_state(job, "t") })));
+        let number = AttemptNumber::try_from(revision).unwrap();
+        batch.push(Record::Attempt(Box::new(attempt_row(job, "t", number))));
+    }
+    world.commit(&batch);
+    let reader = world.reader();
+    for (job, revision) in [("a", 10), ("b", 20)] {
+        let task = key(job, "t");
+        assert_eq!(reader.task(&account(), &task).unwrap().unwrap().state.revision, revision);
+        let attempts = reader.attempts(&account(), &task, &Query::default()).unwrap().items;
+        assert_eq!(attempts.iter().map(|attempt| u64::from(attempt.number)).collect::<Vec<_>>(), [revision]);
+    }
+    world.commit(&[Record::TaskGone(account(), job_id("a"), task_id("t"))]);
+    assert!(reader.task(&account(), &key("a", "t")).unwrap().is_none());
+    assert!(reader.task(&account(), &key("b", "t")).unwrap().is_some());
 }
 
 fn a_refused_batch_leaves_nothing_behind(world: &mut World) {

@@ -26,6 +26,9 @@ impl Custodian {
         if self.by_key.contains_key(&spec.key) {
             return Err(Refusal::KeyInUse { key: spec.key });
         }
+        if self.ground.expiry.is_over() {
+            return Err(Refusal::LeaseEnded);
+        }
         if u32::try_from(self.tasks.len()).is_ok_and(|held| held >= TASKS_MAX) {
             return Err(Refusal::Full { limit: TASKS_MAX });
         }

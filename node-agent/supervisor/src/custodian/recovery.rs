@@ -59,6 +59,7 @@ impl Custodian {
             custodian.take_over(attempt);
         }
         custodian.remove_orphans();
+        custodian.recover_lease();
         Ok(custodian)
     }
 

@@ -1,4 +1,7 @@
 //! How a task ends: by request, by the clock, together with everything it started.
+//!
+//! Each kind of containment is shown by hiding the machine's better ones. The end of the node's lease is in
+//! `lease.rs`, ends for want of memory in `limits.rs`.
 
 use std::fs;
 use std::path::Path;

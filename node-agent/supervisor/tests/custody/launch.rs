@@ -1,4 +1,7 @@
 //! How a task is started: its environment, files, user and descriptors, and the words when it cannot be.
+//!
+//! What a task sees is asked of the task itself, through its output. A refused start must leave nothing
+//! behind, and that is asserted with each refusal.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -1,4 +1,7 @@
 //! Memory, processor and process limits, each with a task that does its best to exceed it.
+//!
+//! A limit that this machine cannot enforce makes its test say SKIPPED; that such a limit is refused is in
+//! `launch.rs`. Wall-clock limits are in `ending.rs`.
 
 use std::fs;
 

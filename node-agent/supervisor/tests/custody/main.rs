@@ -9,6 +9,7 @@
 mod ending;
 mod harness;
 mod launch;
+mod lease;
 mod limits;
 mod protocol;
 mod survival;

@@ -1,4 +1,7 @@
 //! The socket: who may speak, in which version, and what becomes of garbage.
+//!
+//! Garbage here is of whole frames against the running supervisor; decoders alone are tried with many more in
+//! `tests/formats.rs`.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,5 +1,8 @@
 //! Restarts: of the agent (connections), of the supervisor (by signal 9 and politely), and what remains after
 //! each.
+//!
+//! Where the kernel does not tell the exit status of a process that is not our child, the record must say
+//! lost, and never guess. What a restart makes of the lease is in `lease.rs`.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,0 +1,453 @@
+//! The agent itself: one input, one decision. This file only dispatches; the rules live with their nouns.
+//!
+//! Every input first deals with what is due by the time it brings, so a late word cannot outrun the end of the lease.
+//! The shell calls [`Agent::handle`] for what happens and wakes up at [`Agent::next_deadline`].
+//!
+//! Invariant: without a lease nothing begins; with the policy `kill`, what runs is being ended.
+
+use crate::admission;
+use crate::attempt::{Event, State};
+use crate::desk::Desk;
+use crate::effect::{AgentMessage, DeadlineReason, Effect};
+use crate::input::{
+    ControllerMessage, Input, Kill, KillReason, NodeSettings, SessionId, StartTaskSettings, Welcome,
+};
+use crate::lease::Heartbeats;
+use crate::ledger::Ledger;
+use crate::life;
+use crate::reattach;
+use crate::record::Record;
+use crate::report::Report;
+use crate::retention::{BATCH_INTERVAL, REMEMBERED_MIN};
+use crate::start_task::{self, StartTask};
+use crate::time::{Monotonic, Now};
+use muster_model::cause::FailureInfo;
+use muster_model::state::OnLeaseExpiry;
+use muster_model::{AttemptId, AttemptResult, Cause};
+use std::time::Duration;
+
+/// Between the polite signal and the kill when the agent stops or leaves: people wait for it.
+pub const STOP_GRACE: Duration = Duration::from_secs(2);
+/// Longest that stopping or leaving waits for attempts to end; then it goes on without them.
+pub const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// The agent's state machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    ledger: Ledger,
+    session: Session,
+    supervised: bool,
+    stopping: Option<Stopping>,
+    swept: Monotonic,
+    last: Now,
+}
+
+/// How the agent stands to the controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Session {
+    /// No stream.
+    Closed,
+    /// The Hello was sent at this time.
+    Greeting { id: SessionId, asked: Monotonic },
+    /// Welcomed.
+    Live { id: SessionId, heartbeats: Heartbeats },
+}
+
+/// An end that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stopping {
+    then: Then,
+    deadline: Monotonic,
+    done: bool,
+}
+
+/// What follows when everything has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Leave,
+    Stop,
+}
+
+/// A broken invariant, found by [`Agent::check`]: only a fault of this crate can cause it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// The counters of the ledger are not what a recount finds.
+    #[error(
+        "{used} slots and {waiting} waiting attempts are counted, a recount finds {found_used} and {found_waiting}"
+    )]
+    Miscounted {
+        /// Slots by the counter.
+        used: u32,
+        /// Waiting attempts by the queue.
+        waiting: usize,
+        /// Slots by the recount.
+        found_used: u32,
+        /// Waiting attempts by the recount.
+        found_waiting: usize,
+    },
+    /// An attempt goes on though the lease has ended and the pool's policy is to kill.
+    #[error("attempt {attempt} goes on without a lease")]
+    RunsWithoutLease {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// An attempt is live and remembered as ended.
+    #[error("attempt {attempt} is live and has ended")]
+    LiveAndEnded {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+}
+
+impl Agent {
+    /// The agent that a journal tells; an empty one makes a new agent. `rebooted` says that the machine was booted
+    /// since the journal was written; the shell then replaces the journal by [`Ledger::snapshot`], because
+    /// what it says of the old boot does not hold any more.
+    #[must_use]
+    pub fn load(journal: impl IntoIterator<Item = Record>, rebooted: bool, now: Now) -> Self {
+        Self {
+            ledger: Ledger::replay(journal, rebooted),
+            session: Session::Closed,
+            supervised: false,
+            stopping: None,
+            swept: now.monotonic,
+            last: now,
+        }
+    }
+
+    /// What must not be forgotten; for the shell to look things up and for tests.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Handles one input. Effects are to be carried out in their order.
+    pub fn handle(&mut self, input: Input, now: Now) -> Vec<Effect> {
+        let mut ledger = std::mem::take(&mut self.ledger);
+        let mut desk = Desk::new(&mut ledger, now);
+        self.last = now;
+        self.due(&mut desk);
+        self.dispatch(&mut desk, input);
+        if self.may_begin(&desk) {
+            admission::admit(&mut desk);
+        }
+        self.finish_stopping(&mut desk);
+        let listener = match &self.session {
+            Session::Live { id, .. } => Some(*id),
+            Session::Closed | Session::Greeting { .. } => None,
+        };
+        let effects = desk.into_effects(listener);
+        self.ledger = ledger;
+        effects
+    }
+
+    fn dispatch(&mut self, desk: &mut Desk<'_>, input: Input) {
+        let may_retry = self.stopping.is_none();
+        match input {
+            Input::Supervised(held) => {
+                let first = !std::mem::replace(&mut self.supervised, true);
+                reattach::supervised(desk, held, first, may_retry);
+                self.consider_start_task(desk);
+            }
+            Input::SessionOpened(id) => {
+                self.session = Session::Greeting { id, asked: desk.now.monotonic };
+                let hello = reattach::hello(desk.ledger);
+                desk.act(Effect::Send { session: id, message: AgentMessage::Hello(hello) });
+            }
+            Input::SessionClosed(id) => {
+                if self.session_id() == Some(id) {
+                    self.session = Session::Closed;
+                }
+            }
+            Input::Controller { session, message } => {
+                if self.session_id() == Some(session) {
+                    self.controller(desk, session, message);
+                }
+            }
+            Input::Staged { subject, outcome } => {
+                life::event(desk, &subject, Event::Staged(&outcome), may_retry);
+            }
+            Input::Launched { subject, outcome } => {
+                life::event(desk, &subject, Event::Launched(&outcome), may_retry);
+            }
+            Input::Exited { subject, exit } => life::exited(desk, &subject, &exit, may_retry),
+            Input::Collected { subject, collected } => {
+                life::event(desk, &subject, Event::Collected(&collected), may_retry);
+            }
+            Input::DeadlinePassed => {}
+            Input::Stop => self.stop(desk, Then::Stop),
+        }
+    }
+
+    fn controller(&mut self, desk: &mut Desk<'_>, session: SessionId, message: ControllerMessage) {
+        match message {
+            ControllerMessage::Welcome(welcome) => self.welcome(desk, session, &welcome),
+            ControllerMessage::LeaseGranted { sequence, ttl } => {
+                if let Session::Live { heartbeats, .. } = &mut self.session
+                    && let Some(until) = heartbeats.granted(sequence, ttl)
+                {
+                    desk.record(Record::Lease(Some(until)));
+                }
+            }
+            ControllerMessage::Assign(assignments) => {
+                if self.stopping.is_none() {
+                    assignments.into_iter().for_each(|assignment| admission::assign(desk, assignment));
+                }
+            }
+            ControllerMessage::Recall(attempts) => attempts.iter().for_each(|attempt| recall(desk, attempt)),
+            ControllerMessage::Kill(kills) => kills.iter().for_each(|wanted| kill(desk, wanted)),
+            ControllerMessage::Acknowledge(number) => acknowledge(desk, number),
+            ControllerMessage::Settings(settings) => self.settings(desk, &settings),
+            ControllerMessage::RunStartTask(settings) => self.run_start_task(desk, settings),
+            ControllerMessage::RemoveDirectories(attempts) => remove_directories(desk, &attempts),
+            ControllerMessage::Leave => self.stop(desk, Then::Leave),
+        }
+    }
+
+    fn welcome(&mut self, desk: &mut Desk<'_>, session: SessionId, welcome: &Welcome) {
+        let Session::Greeting { asked, .. } = self.session else { return };
+        let heartbeats = Heartbeats::begin(welcome.lease_ttl, welcome.heartbeat_interval, desk.now.monotonic);
+        self.session = Session::Live { id: session, heartbeats };
+        desk.record(Record::Lease(Some(asked.after(welcome.lease_ttl))));
+        if welcome.acknowledged >= desk.ledger.outbox().next_number() {
+            // The journal is younger than what the controller remembers: go on above its numbers.
+            let report = welcome.acknowledged.saturating_add(1);
+            desk.record(Record::NumbersFrom { report, run: desk.ledger.next_run() });
+        } else {
+            acknowledge(desk, welcome.acknowledged);
+        }
+        reattach::judge(desk, &welcome.verdicts);
+        self.settings(desk, &welcome.settings);
+        desk.send_waiting();
+    }
+
+    fn settings(&self, desk: &mut Desk<'_>, settings: &NodeSettings) {
+        if desk.ledger.settings() != Some(settings) {
+            desk.record(Record::Settings(settings.clone()));
+        }
+        self.consider_start_task(desk);
+    }
+
+    /// Begins the start task if it has not begun since the boot.
+    fn consider_start_task(&self, desk: &mut Desk<'_>) {
+        let wanted = desk.ledger.settings().and_then(|settings| settings.start_task);
+        if let (Some(settings), None) = (wanted, desk.ledger.start_task()) {
+            self.run_start_task(desk, settings);
+        }
+    }
+
+    fn run_start_task(&self, desk: &mut Desk<'_>, settings: StartTaskSettings) {
+        let runs = desk.ledger.start_task().is_some_and(|task| task.alive().is_some());
+        if self.supervised && self.stopping.is_none() && !runs {
+            let run = desk.ledger.next_run().max(1);
+            life::begin_start_task(desk, StartTask::begin(settings, run, desk.now));
+        }
+    }
+
+    /// Whether attempts may begin: the node has a lease, reaches its supervisor and has passed its start task.
+    fn may_begin(&self, desk: &Desk<'_>) -> bool {
+        let gate = |settings| start_task::gate_open(settings, desk.ledger.start_task());
+        self.supervised
+            && self.stopping.is_none()
+            && desk.ledger.lease_until().is_some()
+            && desk.ledger.settings().is_some_and(gate)
+    }
+
+    const fn session_id(&self) -> Option<SessionId> {
+        match &self.session {
+            Session::Closed => None,
+            Session::Greeting { id, .. } | Session::Live { id, .. } => Some(*id),
+        }
+    }
+
+    fn stop(&mut self, desk: &mut Desk<'_>, then: Then) {
+        let deadline = desk.now.monotonic.after(STOP_MAX);
+        self.stopping = match self.stopping {
+            // To leave says more than to stop, and neither begins anew.
+            Some(Stopping { then: before, deadline, done }) => {
+                let then = if before == Then::Leave { before } else { then };
+                Some(Stopping { then, deadline, done })
+            }
+            None => Some(Stopping { then, deadline, done: false }),
+        };
+        life::kill_all(desk, KillReason::NodeStopping, STOP_GRACE);
+        life::kill_start_task(desk, KillReason::NodeStopping, STOP_GRACE);
+    }
+
+    fn finish_stopping(&mut self, desk: &mut Desk<'_>) {
+        let Some(stopping) = &mut self.stopping else { return };
+        let alive = desk.ledger.start_task().is_some_and(|task| task.alive().is_some());
+        let over = desk.ledger.attempts().is_empty() && !alive;
+        if !stopping.done && (over || stopping.deadline <= desk.now.monotonic) {
+            stopping.done = true;
+            desk.act(match stopping.then {
+                Then::Leave => Effect::Leave,
+                Then::Stop => Effect::Stopped,
+            });
+        }
+    }
+
+    /// Deals with everything that is due.
+    fn due(&mut self, desk: &mut Desk<'_>) {
+        let now = desk.now.monotonic;
+        if desk.ledger.lease_until().is_some_and(|until| until <= now) {
+            self.lease_ended(desk);
+        }
+        if let Session::Live { id, heartbeats } = &mut self.session
+            && heartbeats.due() <= now
+        {
+            let sequence = heartbeats.ask(now);
+            desk.act(Effect::Send { session: *id, message: AgentMessage::Heartbeat { sequence } });
+        }
+        let slow: Vec<_> = desk
+            .ledger
+            .attempts()
+            .values()
+            .filter(|attempt| attempt.staging_deadline().is_some_and(|deadline| deadline <= now))
+            .map(|attempt| attempt.id().clone())
+            .collect();
+        for attempt in &slow {
+            life::kill_attempt(desk, attempt, KillReason::WallClock, Duration::ZERO);
+        }
+        if let Some(task) = desk.ledger.start_task()
+            && task.retry_at().is_some_and(|at| at <= now)
+            && self.supervised
+            && self.stopping.is_none()
+        {
+            let retried = task.retried(desk.now);
+            life::begin_start_task(desk, retried);
+        }
+        if self.directories_due(desk.ledger, desk.now).is_some_and(|at| at <= now) {
+            self.swept = now;
+            sweep(desk);
+        }
+    }
+
+    fn lease_ended(&mut self, desk: &mut Desk<'_>) {
+        desk.record(Record::Lease(None));
+        let policy = desk.ledger.settings().map(|settings| settings.on_lease_expiry);
+        if policy != Some(OnLeaseExpiry::Keep) {
+            life::kill_all(desk, KillReason::LeaseEnded, Duration::ZERO);
+        }
+        // The stream may look alive and be dead. What the controller decided meanwhile is learned by a new Hello.
+        if let Session::Live { id, .. } = self.session {
+            self.session = Session::Closed;
+            desk.act(Effect::CloseSession(id));
+        }
+    }
+
+    fn directories_due(&self, ledger: &Ledger, now: Now) -> Option<Monotonic> {
+        if ledger.retained().is_too_many() {
+            return Some(now.monotonic);
+        }
+        let due = now.monotonic_at(ledger.retained().next_due()?);
+        Some(due.max(self.swept.after(BATCH_INTERVAL)))
+    }
+
+    /// When to call [`Agent::handle`] with [`Input::DeadlinePassed`], and why. `None` while nothing is awaited.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<(Monotonic, DeadlineReason)> {
+        let heartbeat = match &self.session {
+            Session::Live { heartbeats, .. } => Some(heartbeats.due()),
+            Session::Closed | Session::Greeting { .. } => None,
+        };
+        let stop = self.stopping.filter(|stopping| !stopping.done).map(|stopping| stopping.deadline);
+        let retry = self.ledger.start_task().and_then(StartTask::retry_at);
+        let retry = retry.filter(|_| self.supervised && self.stopping.is_none());
+        let staging =
+            self.ledger.attempts().values().filter_map(crate::attempt::Attempt::staging_deadline).min();
+        [
+            (self.ledger.lease_until(), DeadlineReason::LeaseEnds),
+            (heartbeat, DeadlineReason::HeartbeatDue),
+            (staging, DeadlineReason::StagingTooLong),
+            (retry, DeadlineReason::StartTaskRetry),
+            (self.directories_due(&self.ledger, self.last), DeadlineReason::DirectoriesDue),
+            (stop, DeadlineReason::StopTimeout),
+        ]
+        .into_iter()
+        .filter_map(|(at, reason)| at.map(|at| (at, reason)))
+        .min()
+    }
+
+    /// Recounts the invariants.
+    ///
+    /// # Errors
+    /// The first [`Violation`] that is found.
+    pub fn check(&self) -> Result<(), Violation> {
+        let (found_used, found_waiting) = self.ledger.recount();
+        let (used, waiting) = (self.ledger.slots_used(), self.ledger.queue_len());
+        if (used, waiting) != (found_used, found_waiting) {
+            return Err(Violation::Miscounted { used, waiting, found_used, found_waiting });
+        }
+        let keeps =
+            self.ledger.settings().is_some_and(|settings| settings.on_lease_expiry == OnLeaseExpiry::Keep);
+        for attempt in self.ledger.attempts().values() {
+            let goes_on = attempt.state != State::Assigned && attempt.kill.is_none();
+            let over = matches!(attempt.state, State::Collecting { .. });
+            if goes_on && !over && !keeps && self.ledger.lease_until().is_none() {
+                return Err(Violation::RunsWithoutLease { attempt: attempt.id().clone() });
+            }
+            if self.ledger.retained().holds(attempt.id()) {
+                return Err(Violation::LiveAndEnded { attempt: attempt.id().clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn recall(desk: &mut Desk<'_>, attempt: &AttemptId) {
+    if desk.ledger.attempt(attempt).is_some_and(|held| held.state == State::Assigned) {
+        desk.record(Record::GivenBack(attempt.clone()));
+        desk.report(Report::Recalled(attempt.clone()));
+    }
+}
+
+/// Ends an attempt. One that the node does not hold is answered all the same, and remembered, so that an assignment
+/// that was overtaken does not run.
+fn kill(desk: &mut Desk<'_>, wanted: &Kill) {
+    let id = &wanted.attempt;
+    if desk.ledger.attempt(id).is_some() {
+        life::kill_attempt(desk, id, wanted.reason, wanted.grace);
+    } else if !desk.ledger.retained().holds(id) {
+        let failure = FailureInfo::new(Cause::Terminated, "the attempt was ended before the node held it");
+        life::tell_end(desk, id, AttemptResult::not_started(failure, desk.now.wall), Duration::ZERO);
+    }
+}
+
+fn acknowledge(desk: &mut Desk<'_>, number: u64) {
+    let number = number.min(desk.ledger.outbox().next_number().saturating_sub(1));
+    if number >= desk.ledger.outbox().oldest() {
+        desk.record(Record::Acknowledged(number));
+    }
+}
+
+/// Removes directories before their time; that the attempts have ended is remembered on.
+fn remove_directories(desk: &mut Desk<'_>, attempts: &[AttemptId]) {
+    let ended: Vec<_> =
+        attempts.iter().filter(|attempt| desk.ledger.retained().holds(attempt)).cloned().collect();
+    let keep_until = desk.now.wall.after(REMEMBERED_MIN);
+    for attempt in &ended {
+        desk.record(Record::Ended { attempt: attempt.clone(), keep_until });
+    }
+    remove_unused(desk, ended);
+}
+
+/// Removes the directories whose time has come.
+fn sweep(desk: &mut Desk<'_>) {
+    let due = desk.ledger.retained().due(desk.now.wall);
+    desk.record(Record::Removed(due.clone()));
+    remove_unused(desk, due);
+}
+
+/// Attempts of one task share its directory: it goes with the last of them.
+fn remove_unused(desk: &mut Desk<'_>, attempts: Vec<AttemptId>) {
+    let superseded = |id: &AttemptId| {
+        let last = AttemptId { number: u32::MAX, ..id.clone() };
+        let mut later = desk.ledger.attempts().range(id..=&last);
+        later.next().is_some() || desk.ledger.retained().later_than(id)
+    };
+    let unused: Vec<_> = attempts.into_iter().filter(|attempt| !superseded(attempt)).collect();
+    if !unused.is_empty() {
+        desk.act(Effect::RemoveDirectories(unused));
+    }
+}

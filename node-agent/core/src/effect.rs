@@ -1,0 +1,123 @@
+//! What the shell must do, in this order.
+//!
+//! Effects are data: nothing in the core can send, start or delete. An effect is complete but for the plan, which the
+//! shell keeps by attempt. Records for the journal come before everything else of the same step, and the shell carries out
+//! the rest only when they have been written.
+
+use crate::input::SessionId;
+use crate::record::Record;
+use crate::report::NumberedReport;
+use crate::subject::Subject;
+use muster_model::AttemptId;
+use muster_model::node::StartTaskInfo;
+use muster_model::state::AttemptPhase;
+use std::time::Duration;
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Write to the journal.
+    Append(Record),
+    /// Say something to the controller; dropped if that session is gone.
+    Send {
+        /// On which stream.
+        session: SessionId,
+        /// What.
+        message: AgentMessage,
+    },
+    /// Close this stream and connect anew.
+    CloseSession(SessionId),
+    /// Make the directory and fetch the files; answered by `Staged`, also when it is cancelled.
+    Stage(Subject),
+    /// Start the command; answered by `Launched`. Safe to repeat: the supervisor knows the subject.
+    Launch {
+        /// Whose.
+        subject: Subject,
+        /// How much of the wall-clock time is left.
+        wall_clock: Option<Duration>,
+    },
+    /// Break off staging or uploading; the usual answer follows.
+    Cancel(Subject),
+    /// End the command; `Exited` follows.
+    Kill {
+        /// Whose.
+        subject: Subject,
+        /// Between the polite signal and the kill; zero is at once.
+        grace: Duration,
+    },
+    /// Tell the supervisor that the exit record is safe in the journal.
+    AcknowledgeExit(Subject),
+    /// Take excerpts and upload output files; answered by `Collected`.
+    Collect {
+        /// Whose.
+        subject: Subject,
+        /// Which output files are meant; `None` uploads nothing.
+        upload: Option<UploadOf>,
+    },
+    /// Remove the directories of these attempts.
+    RemoveDirectories(Vec<AttemptId>),
+    /// Everything has ended: forget the identity and exit.
+    Leave,
+    /// Everything has ended: end the supervisor and exit.
+    Stopped,
+}
+
+/// Which output files are uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UploadOf {
+    /// Those of a command that exited with 0.
+    Success,
+    /// Those of a command that ended in any other way.
+    Failure,
+}
+
+/// What the agent says to the controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentMessage {
+    /// The first word of a session; the shell adds the machine's facts.
+    Hello(Hello),
+    /// Asks for the lease to go on.
+    Heartbeat {
+        /// Grows by one.
+        sequence: u64,
+    },
+    /// What happened, in the order of the numbers.
+    Reports(Vec<NumberedReport>),
+}
+
+/// What the agent holds when it connects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// Attempts that are not known to be acknowledged as finished.
+    pub held: Vec<HeldAttempt>,
+    /// The start task since the boot.
+    pub start_task: Option<StartTaskInfo>,
+    /// The oldest report that is not acknowledged, or the next one.
+    pub next_report: u64,
+}
+
+/// An attempt and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldAttempt {
+    /// Which.
+    pub attempt: AttemptId,
+    /// Where.
+    pub phase: AttemptPhase,
+}
+
+/// Why the agent wants to be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeadlineReason {
+    /// The lease ends.
+    LeaseEnds,
+    /// A heartbeat is due.
+    HeartbeatDue,
+    /// An attempt has been staging for its whole wall-clock time.
+    StagingTooLong,
+    /// The start task is to be tried again.
+    StartTaskRetry,
+    /// Directories have been kept for as long as they should.
+    DirectoriesDue,
+    /// Stopping or leaving has taken long enough.
+    StopTimeout,
+}

@@ -1,0 +1,124 @@
+//! Agreement after a break: with the controller about what the node holds, with the supervisor about what runs.
+//!
+//! The Hello names every attempt that is not known to be acknowledged; the controller answers keep, kill or acknowledged
+//! for each. The supervisor names every command that it has not been told to forget; what the ledger knows of it goes on,
+//! the rest is ended. Both may happen at any time and any number of times.
+
+use crate::attempt::{self, Event, State};
+use crate::desk::Desk;
+use crate::effect::{Effect, HeldAttempt, Hello};
+use crate::input::{Ended, EndedBy, Exit, KillReason, Supervised, SupervisedState, Verdict};
+use crate::ledger::Ledger;
+use crate::life;
+use crate::record::Record;
+use crate::subject::Subject;
+use muster_model::state::AttemptPhase;
+use muster_model::{AttemptId, Cause, FailureInfo, Usage};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What the agent says first on a session.
+#[must_use]
+pub fn hello(ledger: &Ledger) -> Hello {
+    let live = ledger.attempts().values();
+    let live =
+        live.map(|attempt| HeldAttempt { attempt: attempt.id().clone(), phase: attempt.state.phase() });
+    let finished = ledger.outbox().finished();
+    let finished =
+        finished.map(|attempt| HeldAttempt { attempt: attempt.clone(), phase: AttemptPhase::Finished });
+    Hello {
+        held: live.chain(finished).collect(),
+        start_task: ledger.start_task().map(|task| task.info.clone()),
+        next_report: ledger.outbox().oldest(),
+    }
+}
+
+/// Does what the controller wants with each attempt that the Hello named.
+pub(crate) fn judge(desk: &mut Desk<'_>, verdicts: &[(AttemptId, Verdict)]) {
+    for (attempt, verdict) in verdicts {
+        match verdict {
+            Verdict::Keep => {}
+            Verdict::Kill | Verdict::Acknowledged => {
+                let waits = desk.ledger.outbox().finished().any(|finished| finished == attempt);
+                if waits {
+                    desk.record(Record::ReportDropped(attempt.clone()));
+                }
+                life::kill_attempt(desk, attempt, KillReason::Stale, Duration::ZERO);
+            }
+        }
+    }
+}
+
+/// Brings what the supervisor holds and what the ledger knows together. On the first time since the agent's start,
+/// the work that the old agent had begun is begun again.
+pub(crate) fn supervised(desk: &mut Desk<'_>, held: Vec<Supervised>, first: bool, may_retry: bool) {
+    let held: BTreeMap<_, _> = held.into_iter().map(|held| (held.subject, held.state)).collect();
+    let mut known: Vec<_> = desk
+        .ledger
+        .attempts()
+        .values()
+        .map(|attempt| {
+            (attempt.subject(), attempt.state.clone(), attempt.kill, attempt.assignment.wall_clock)
+        })
+        .collect();
+    if let Some((task, state)) = desk.ledger.start_task().and_then(|task| Some((task, task.alive()?))) {
+        known.push((task.subject(), state.clone(), None, None));
+    }
+    for (subject, state) in
+        held.iter().filter(|(subject, _)| !known.iter().any(|(known, ..)| known == *subject))
+    {
+        desk.act(match state {
+            // Its end is acknowledged when it comes.
+            SupervisedState::Running(_) => Effect::Kill { subject: subject.clone(), grace: Duration::ZERO },
+            SupervisedState::Exited(_) => Effect::AcknowledgeExit(subject.clone()),
+        });
+    }
+    for (subject, state, kill, wall_clock) in known {
+        match (&state, held.get(&subject)) {
+            (State::Launching { .. } | State::Running { .. }, Some(SupervisedState::Exited(exit))) => {
+                life::event(desk, &subject, Event::Exited(exit), may_retry);
+            }
+            (State::Launching { .. }, Some(SupervisedState::Running(start_time))) => {
+                life::event(desk, &subject, Event::Launched(&Ok(*start_time)), may_retry);
+            }
+            (State::Running { .. }, Some(SupervisedState::Running(_))) => {}
+            (State::Running { start_time, .. }, None) => {
+                let exit = Exit {
+                    ended: Ended::Unknown,
+                    by: EndedBy::Itself,
+                    start_time: Some(*start_time),
+                    end_time: desk.now.wall,
+                    usage: Usage::default(),
+                    oom_kills: 0,
+                };
+                life::event(desk, &subject, Event::Exited(&exit), may_retry);
+            }
+            (State::Launching { .. }, None) => match kill {
+                Some(_) => {
+                    let given_up = FailureInfo::new(Cause::Internal, "the command was not started any more");
+                    life::event(desk, &subject, Event::Launched(&Err(given_up)), may_retry);
+                }
+                None => desk.act_all(attempt::work(&subject, &state, kill, wall_clock, desk.now)),
+            },
+            (State::Staging { .. }, _) if first => match kill {
+                Some(_) => life::event(desk, &subject, Event::Staged(&Ok(0)), may_retry),
+                None => desk.act_all(attempt::work(&subject, &state, kill, wall_clock, desk.now)),
+            },
+            (State::Collecting { .. }, _) if first => {
+                desk.act_all(attempt::work(&subject, &state, kill, wall_clock, desk.now));
+            }
+            (State::Assigned | State::Staging { .. } | State::Collecting { .. }, _) => {}
+        }
+        end_again(desk, &subject);
+    }
+}
+
+/// Repeats the request to end a command whose attempt is marked so: an earlier one may have been lost.
+fn end_again(desk: &mut Desk<'_>, subject: &Subject) {
+    let Subject::Attempt(id) = subject else { return };
+    let Some(attempt) = desk.ledger.attempt(id) else { return };
+    if let (Some(reason), State::Launching { .. } | State::Running { .. }) = (attempt.kill, &attempt.state) {
+        let work = attempt::end_work(subject, &attempt.state, reason, Duration::ZERO);
+        desk.act_all(work);
+    }
+}

@@ -1,0 +1,62 @@
+//! What the journal holds: each record is one change of the [`crate::ledger::Ledger`].
+//!
+//! The live state is made of the same records in the same way, so replaying a journal gives the state that wrote it. How a record
+//! becomes bytes is the daemon's business; it writes the plan beside `Accepted`.
+
+use crate::attempt::{Attempt, State};
+use crate::input::{KillReason, NodeSettings};
+use crate::report::NumberedReport;
+use crate::start_task::StartTask;
+use crate::time::Monotonic;
+use muster_model::{AttemptId, Timestamp};
+
+/// One change of what the agent must not forget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// An attempt was accepted (or, in a compacted journal, is as it says).
+    Accepted(Box<Attempt>),
+    /// An attempt came into a new state.
+    Moved {
+        /// Which.
+        attempt: AttemptId,
+        /// The state.
+        state: State,
+    },
+    /// An attempt is to end.
+    Killed {
+        /// Which.
+        attempt: AttemptId,
+        /// Why.
+        reason: KillReason,
+    },
+    /// An attempt is over; its report comes with it. Its directory stays until then.
+    Ended {
+        /// Which.
+        attempt: AttemptId,
+        /// When the directory may go.
+        keep_until: Timestamp,
+    },
+    /// An attempt was given back before it began; nothing of it is left.
+    GivenBack(AttemptId),
+    /// A report waits to be acknowledged.
+    Reported(NumberedReport),
+    /// Reports up to this number are acknowledged.
+    Acknowledged(u64),
+    /// What waits about the end of this attempt is not wanted any more.
+    ReportDropped(AttemptId),
+    /// Numbers go on from here at least.
+    NumbersFrom {
+        /// The next report's.
+        report: u64,
+        /// The next run of the start task.
+        run: u64,
+    },
+    /// The pool's settings.
+    Settings(NodeSettings),
+    /// Until when the lease lasts; `None` when it has ended.
+    Lease(Option<Monotonic>),
+    /// The start task came into a new state.
+    StartTask(Box<StartTask>),
+    /// Directories were removed.
+    Removed(Vec<AttemptId>),
+}

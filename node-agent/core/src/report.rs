@@ -1,0 +1,135 @@
+//! Reports to the controller: numbered, kept until they are acknowledged, sent again on every new session.
+//!
+//! Delivery is at least once and in the order of the numbers; the controller applies each once. How many wait is bounded
+//! by what the node holds: without a session no attempt is accepted.
+
+use muster_model::node::StartTaskInfo;
+use muster_model::state::AttemptPhase;
+use muster_model::{AttemptId, AttemptResult, Timestamp};
+use std::collections::BTreeMap;
+
+/// Added to the next number when the machine was booted anew: the journal's last records may have been lost with the
+/// page cache, and a number may never be used twice. No node makes this many reports between two writes to disk.
+pub const NUMBERS_SKIPPED_AFTER_BOOT: u64 = 1 << 32;
+
+/// Something that happened and must not be lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// An attempt has come further.
+    Progress {
+        /// Which.
+        attempt: AttemptId,
+        /// How far: staging or running.
+        phase: AttemptPhase,
+        /// When, by the node's clock.
+        time: Timestamp,
+    },
+    /// An attempt is over.
+    Finished {
+        /// Which.
+        attempt: AttemptId,
+        /// What came of it.
+        result: Box<AttemptResult>,
+    },
+    /// An attempt was given back before it began.
+    Recalled(AttemptId),
+    /// The start task started or ended.
+    StartTask(Box<StartTaskInfo>),
+}
+
+/// A report and its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberedReport {
+    /// Grows by one with each report of the node, from 1, also over restarts.
+    pub number: u64,
+    /// What happened.
+    pub report: Report,
+}
+
+/// The reports that are not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbox {
+    next: u64,
+    waiting: BTreeMap<u64, Report>,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self { next: 1, waiting: BTreeMap::new() }
+    }
+}
+
+impl Outbox {
+    /// The number of the next report.
+    #[must_use]
+    pub const fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// The oldest number that is not acknowledged, or the next one.
+    #[must_use]
+    pub fn oldest(&self) -> u64 {
+        self.waiting.keys().next().copied().unwrap_or(self.next)
+    }
+
+    /// Everything that waits, in order.
+    pub fn waiting(&self) -> impl Iterator<Item = NumberedReport> + '_ {
+        self.waiting.iter().map(|(number, report)| NumberedReport { number: *number, report: report.clone() })
+    }
+
+    /// The attempts whose end waits to be acknowledged.
+    pub fn finished(&self) -> impl Iterator<Item = &AttemptId> + '_ {
+        self.waiting.values().filter_map(|report| match report {
+            Report::Finished { attempt, .. } => Some(attempt),
+            Report::Progress { .. } | Report::Recalled(_) | Report::StartTask(_) => None,
+        })
+    }
+
+    /// Keeps a report; numbers below one that was kept before are taken as they are.
+    pub(crate) fn keep(&mut self, numbered: NumberedReport) {
+        self.next = self.next.max(numbered.number.saturating_add(1));
+        self.waiting.insert(numbered.number, numbered.report);
+    }
+
+    /// Forgets everything up to a number.
+    pub(crate) fn acknowledge(&mut self, up_to: u64) {
+        self.waiting = self.waiting.split_off(&up_to.saturating_add(1));
+    }
+
+    /// Forgets what waits about the ends of these attempts.
+    pub(crate) fn forget_finished(&mut self, attempt: &AttemptId) {
+        self.waiting.retain(|_, report| match report {
+            Report::Finished { attempt: of, .. } => of != attempt,
+            Report::Progress { .. } | Report::Recalled(_) | Report::StartTask(_) => true,
+        });
+    }
+
+    /// Makes the next number at least this.
+    pub(crate) fn skip_to(&mut self, number: u64) {
+        self.next = self.next.max(number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(number: u64) -> NumberedReport {
+        let attempt = AttemptId { job: "j".parse().unwrap(), task: "t".parse().unwrap(), number: 1 };
+        let report = Report::Progress { attempt, phase: AttemptPhase::Staging, time: Timestamp::EPOCH };
+        NumberedReport { number, report }
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_waits_in_order() {
+        let mut outbox = Outbox::default();
+        for number in 1..=4 {
+            outbox.keep(progress(number));
+        }
+        outbox.acknowledge(2);
+        assert_eq!(outbox.waiting().map(|r| r.number).collect::<Vec<_>>(), [3, 4]);
+        assert_eq!((outbox.oldest(), outbox.next_number()), (3, 5));
+        outbox.acknowledge(u64::MAX);
+        assert_eq!((outbox.oldest(), outbox.next_number()), (5, 5));
+    }
+}

@@ -1,0 +1,408 @@
+//! Records inwards.
+
+use super::VERSION;
+use super::parts::{assignment, settings};
+use muster_agent_core::attempt::{Attempt, State};
+use muster_agent_core::input::{Ended, EndedBy, Exit, KillReason};
+use muster_agent_core::report::{NumberedReport, Report};
+use muster_agent_core::start_task::{Stage, StartTask};
+use muster_agent_core::{Monotonic, Record, StartTaskSettings};
+use muster_model::node::StartTaskInfo;
+use muster_model::spec::RetryLimit;
+use muster_model::{AttemptId, Timestamp, Usage};
+use muster_proto::convert::{self, AttemptPlan, FieldErrors, Finished, Progress};
+use muster_proto::wire;
+use muster_supervisor::document::{DecodeError, Field, Reader};
+use prost::Message;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CodecError {
+    #[error("a record of the journal cannot be read")]
+    Document(#[from] DecodeError),
+    #[error("a message in a record of the journal cannot be read")]
+    Message(#[from] prost::DecodeError),
+    #[error("a message in a record of the journal has values that this version does not take")]
+    Values(#[from] FieldErrors),
+    #[error("a record of the journal lacks its field '{field}'")]
+    Missing { field: &'static str },
+    #[error("a record of the journal has the unknown {what} '{found}'")]
+    Unknown { what: &'static str, found: String },
+}
+
+/// A record, with the parts that the core leaves to the shell.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) record: Record,
+    pub(crate) payload: Payload,
+}
+
+/// What the shell keeps beside a record.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Payload {
+    None,
+    /// Beside `Accepted`.
+    Plan(Arc<AttemptPlan>),
+    /// Beside `Settings`.
+    Settings(Arc<convert::NodeSettings>),
+}
+
+/// Reads a record.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Entry, CodecError> {
+    let mut reader = Reader::open(bytes)?;
+    reader.at_most(VERSION)?;
+    let mut fields = Fields::default();
+    while let Some(field) = reader.next_field()? {
+        fields.take(field)?;
+    }
+    reader.close()?;
+    let mut payload = Payload::None;
+    let record = match reader.kind() {
+        "accepted" => {
+            let plan = wire::AttemptPlan::decode(fields.bytes("plan")?)?;
+            let plan = Arc::new(AttemptPlan::try_from(plan)?);
+            payload = Payload::Plan(Arc::clone(&plan));
+            Record::Accepted(Box::new(Attempt {
+                assignment: assignment(&plan),
+                order: fields.number("order")?,
+                state: fields.state()?.ok_or(CodecError::Missing { field: "state" })?,
+                kill: fields.kill()?,
+            }))
+        }
+        "moved" => Record::Moved {
+            attempt: fields.attempt()?,
+            state: fields.state()?.ok_or(CodecError::Missing { field: "state" })?,
+        },
+        "killed" => Record::Killed {
+            attempt: fields.attempt()?,
+            reason: fields.kill()?.ok_or(CodecError::Missing { field: "kill" })?,
+        },
+        "ended" => Record::Ended {
+            attempt: fields.attempt()?,
+            keep_until: Timestamp::from_micros(fields.number("keep_until")?),
+        },
+        "given-back" => Record::GivenBack(fields.attempt()?),
+        "reported" => Record::Reported(report_in(wire::Report::decode(fields.bytes("report")?)?)?),
+        "acknowledged" => Record::Acknowledged(fields.number("number")?),
+        "report-dropped" => Record::ReportDropped(fields.attempt()?),
+        "numbers-from" => {
+            Record::NumbersFrom { report: fields.number("number")?, run: fields.number("run")? }
+        }
+        "settings" => {
+            let given = wire::NodeSettings::decode(fields.bytes("settings")?)?;
+            let given = Arc::new(convert::NodeSettings::try_from(given)?);
+            payload = Payload::Settings(Arc::clone(&given));
+            Record::Settings(settings(&given))
+        }
+        "lease" => Record::Lease(fields.optional("until")?.map(monotonic_in)),
+        "start-task" => Record::StartTask(Box::new(fields.start_task()?)),
+        "removed" => Record::Removed(fields.attempts),
+        other => return Err(CodecError::Unknown { what: "kind", found: other.to_owned() }),
+    };
+    Ok(Entry { record, payload })
+}
+
+fn monotonic_in(nanos: u64) -> Monotonic {
+    Monotonic::since_boot(Duration::from_nanos(nanos))
+}
+
+fn report_in(report: wire::Report) -> Result<NumberedReport, CodecError> {
+    use wire::report::Event;
+    let inner = match report.event.ok_or(CodecError::Missing { field: "event" })? {
+        Event::Progress(progress) => {
+            let Progress { attempt, phase, time } = progress.try_into()?;
+            Report::Progress { attempt, phase, time }
+        }
+        Event::Finished(result) => {
+            let Finished { attempt, result } = result.try_into()?;
+            Report::Finished { attempt, result: Box::new(result) }
+        }
+        Event::Recalled(attempt) => Report::Recalled(attempt.try_into()?),
+        Event::StartTask(info) => Report::StartTask(Box::new(StartTaskInfo::try_from(info)?)),
+        Event::Health(_) | Event::Facts(_) => {
+            return Err(CodecError::Unknown { what: "report", found: "health or facts".to_owned() });
+        }
+    };
+    Ok(NumberedReport { number: report.sequence, report: inner })
+}
+
+/// The fields of a record while they are read.
+#[derive(Default)]
+struct Fields<'a> {
+    attempts: Vec<AttemptId>,
+    single: BTreeMap<&'a str, Field<'a>>,
+}
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, field: Field<'a>) -> Result<(), CodecError> {
+        if field.name == "attempt" {
+            self.attempts.push(attempt_in(&field)?);
+        } else {
+            self.single.insert(field.name, field);
+        }
+        Ok(())
+    }
+
+    fn attempt(&mut self) -> Result<AttemptId, CodecError> {
+        self.attempts.pop().ok_or(CodecError::Missing { field: "attempt" })
+    }
+
+    fn bytes(&self, field: &'static str) -> Result<&'a [u8], CodecError> {
+        self.single.get(field).map(|found| found.value).ok_or(CodecError::Missing { field })
+    }
+
+    fn optional<T: TryFrom<i128>>(&self, field: &'static str) -> Result<Option<T>, CodecError> {
+        Ok(self.single.get(field).map(Field::number).transpose()?)
+    }
+
+    fn number<T: TryFrom<i128>>(&self, field: &'static str) -> Result<T, CodecError> {
+        self.optional(field)?.ok_or(CodecError::Missing { field })
+    }
+
+    fn text(&self, field: &'static str) -> Result<Option<&'a str>, CodecError> {
+        Ok(self.single.get(field).map(Field::text).transpose()?)
+    }
+
+    fn has(&self, field: &str) -> bool {
+        self.single.contains_key(field)
+    }
+
+    fn kill(&self) -> Result<Option<KillReason>, CodecError> {
+        Ok(match self.optional::<u8>("kill")? {
+            None => None,
+            Some(1) => Some(KillReason::Terminated),
+            Some(2) => Some(KillReason::WallClock),
+            Some(3) => Some(KillReason::Requeued),
+            Some(4) => Some(KillReason::NodeStopping),
+            Some(5) => Some(KillReason::LeaseEnded),
+            Some(6) => Some(KillReason::Stale),
+            Some(other) => return Err(CodecError::Unknown { what: "reason", found: other.to_string() }),
+        })
+    }
+
+    fn state(&self) -> Result<Option<State>, CodecError> {
+        let Some(name) = self.text("state")? else { return Ok(None) };
+        let staged_bytes = self.number("staged")?;
+        Ok(Some(match name {
+            "assigned" => State::Assigned,
+            "staging" => State::Staging { since: monotonic_in(self.number("since")?) },
+            "launching" => State::Launching { since: monotonic_in(self.number("since")?), staged_bytes },
+            "running" => {
+                State::Running { start_time: Timestamp::from_micros(self.number("start")?), staged_bytes }
+            }
+            "collecting" => State::Collecting { exit: self.exit()?, staged_bytes },
+            other => return Err(CodecError::Unknown { what: "state", found: other.to_owned() }),
+        }))
+    }
+
+    fn exit(&self) -> Result<Exit, CodecError> {
+        let ended = match (self.optional("exit_code")?, self.optional("signal")?) {
+            (Some(code), _) => Ended::Exited(code),
+            (None, Some(signal)) => Ended::Signaled(signal),
+            (None, None) if self.has("rebooted") => Ended::Rebooted,
+            (None, None) => Ended::Unknown,
+        };
+        let by = match self.text("by")?.ok_or(CodecError::Missing { field: "by" })? {
+            "itself" => EndedBy::Itself,
+            "wall-clock" => EndedBy::WallClock,
+            "out-of-memory" => EndedBy::OutOfMemory,
+            "requested" => EndedBy::Requested,
+            "lease-ended" => EndedBy::LeaseEnded,
+            "shutdown" => EndedBy::Shutdown,
+            other => return Err(CodecError::Unknown { what: "end", found: other.to_owned() }),
+        };
+        Ok(Exit {
+            ended,
+            by,
+            start_time: self.optional("start")?.map(Timestamp::from_micros),
+            end_time: Timestamp::from_micros(self.number("end_time")?),
+            usage: Usage {
+                peak_memory_bytes: self.number("peak")?,
+                user_cpu_micros: self.number("user_cpu")?,
+                kernel_cpu_micros: self.number("kernel_cpu")?,
+                ..Usage::default()
+            },
+            oom_kills: self.number("oom_kills")?,
+        })
+    }
+
+    fn start_task(&self) -> Result<StartTask, CodecError> {
+        let max_retries = match self.number::<i64>("retries")? {
+            -1 => RetryLimit::Unlimited,
+            times => RetryLimit::Times(u32::try_from(times).unwrap_or(u32::MAX)),
+        };
+        let stage = match (self.state()?, self.optional("retry_at")?) {
+            (Some(state), _) => Stage::Alive(state),
+            (None, Some(retry_at)) => Stage::Waiting { retry_at: monotonic_in(retry_at) },
+            (None, None) => Stage::Done,
+        };
+        Ok(StartTask {
+            run: self.number("run")?,
+            settings: StartTaskSettings {
+                version: self.number("version")?,
+                max_retries,
+                wait_for_success: self.has("wait"),
+            },
+            stage,
+            info: StartTaskInfo::try_from(wire::StartTaskInfo::decode(self.bytes("info")?)?)?,
+        })
+    }
+}
+
+fn attempt_in(field: &Field<'_>) -> Result<AttemptId, CodecError> {
+    let text = field.text()?;
+    let unknown = || CodecError::Unknown { what: "attempt", found: text.chars().take(80).collect() };
+    let mut parts = text.split(' ');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(job), Some(task), Some(number)) => Ok(AttemptId {
+            job: job.parse().map_err(|_| unknown())?,
+            task: task.parse().map_err(|_| unknown())?,
+            number: number.parse().map_err(|_| unknown())?,
+        }),
+        (Some(_) | None, _, _) => Err(unknown()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::encode;
+    use super::*;
+    use muster_model::cause::FailureInfo;
+    use muster_model::state::AttemptPhase;
+    use muster_model::state::{ExecutionResult, OnLeaseExpiry, StartTaskState};
+    use muster_model::{AttemptResult, Cause};
+
+    fn plan() -> AttemptPlan {
+        AttemptPlan {
+            attempt: AttemptId {
+                job: "nightly:job-3".parse().unwrap(),
+                task: "t".parse().unwrap(),
+                number: 2,
+            },
+            command_line: "true".into(),
+            environment: Vec::new(),
+            resource_files: Vec::new(),
+            output_files: Vec::new(),
+            limits: convert::AttemptLimits { memory_bytes: 7, ..Default::default() },
+            user_identity: Default::default(),
+            slots: 2,
+            retention: Duration::from_secs(5),
+        }
+    }
+
+    fn states() -> Vec<State> {
+        let since = Monotonic::since_boot(Duration::from_nanos(123_456_789_012));
+        let exit = |ended| Exit {
+            ended,
+            by: EndedBy::OutOfMemory,
+            start_time: Some(Timestamp::from_micros(5)),
+            end_time: Timestamp::from_micros(-7),
+            usage: Usage {
+                peak_memory_bytes: 1,
+                user_cpu_micros: 2,
+                kernel_cpu_micros: 3,
+                ..Usage::default()
+            },
+            oom_kills: 4,
+        };
+        let mut states = vec![
+            State::Assigned,
+            State::Staging { since },
+            State::Launching { since, staged_bytes: 9 },
+            State::Running { start_time: Timestamp::from_micros(5), staged_bytes: 9 },
+        ];
+        for ended in [Ended::Exited(3), Ended::Signaled(9), Ended::Rebooted, Ended::Unknown] {
+            states.push(State::Collecting { exit: exit(ended), staged_bytes: 9 });
+        }
+        states
+    }
+
+    fn node() -> convert::NodeSettings {
+        convert::NodeSettings {
+            task_slots: 3,
+            on_lease_expiry: OnLeaseExpiry::Keep,
+            dispatch_ahead: 1,
+            is_dedicated: true,
+            account_url: "https://x".into(),
+            start_task: None,
+        }
+    }
+
+    #[test]
+    fn records_come_back_equal() {
+        let (plan, node) = (plan(), node());
+        let id = plan.attempt.clone();
+        let info = StartTaskInfo {
+            state: StartTaskState::Running,
+            start_time: Timestamp::from_micros(1),
+            end_time: None,
+            exit_code: Some(2),
+            retry_count: 1,
+            result: Some(ExecutionResult::Failure),
+            failure: Some(FailureInfo::new(Cause::ExitCode, "no")),
+        };
+        let task = |stage| StartTask {
+            run: 4,
+            settings: StartTaskSettings {
+                version: 2,
+                max_retries: RetryLimit::Unlimited,
+                wait_for_success: true,
+            },
+            stage,
+            info: info.clone(),
+        };
+        let result =
+            AttemptResult::not_started(FailureInfo::new(Cause::DiskFull, "full"), Timestamp::from_micros(9));
+        let mut records = vec![
+            Record::Killed { attempt: id.clone(), reason: KillReason::LeaseEnded },
+            Record::Ended { attempt: id.clone(), keep_until: Timestamp::from_micros(11) },
+            Record::GivenBack(id.clone()),
+            Record::Acknowledged(12),
+            Record::ReportDropped(id.clone()),
+            Record::NumbersFrom { report: 13, run: 2 },
+            Record::Settings(settings(&node)),
+            Record::Lease(None),
+            Record::Lease(Some(Monotonic::since_boot(Duration::from_millis(77)))),
+            Record::Removed(vec![id.clone(), id.clone()]),
+            Record::StartTask(Box::new(task(Stage::Done))),
+            Record::StartTask(Box::new(task(Stage::Waiting { retry_at: Monotonic::default() }))),
+        ];
+        let reports = [
+            Report::Recalled(id.clone()),
+            Report::Progress {
+                attempt: id.clone(),
+                phase: AttemptPhase::Staging,
+                time: Timestamp::from_micros(3),
+            },
+            Report::Finished { attempt: id.clone(), result: Box::new(result) },
+            Report::StartTask(Box::new(info.clone())),
+        ];
+        records.extend(reports.map(|report| Record::Reported(NumberedReport { number: 5, report })));
+        for state in states() {
+            records.push(Record::Moved { attempt: id.clone(), state: state.clone() });
+            records.push(Record::StartTask(Box::new(task(Stage::Alive(state.clone())))));
+            let kill = Some(KillReason::Stale);
+            let attempt = Attempt { assignment: assignment(&plan), order: 8, state, kill };
+            records.push(Record::Accepted(Box::new(attempt)));
+        }
+        for record in records {
+            let entry = decode(&encode(&record, Some(&plan), Some(&node))).unwrap();
+            assert_eq!(entry.record, record);
+            match entry.payload {
+                Payload::Plan(found) => assert_eq!(*found, plan),
+                Payload::Settings(found) => assert_eq!(*found, node),
+                Payload::None => {}
+            }
+        }
+    }
+
+    #[test]
+    fn garbage_is_refused_and_never_panics() {
+        for bytes in [&b""[..], b"moved 1\n", b"moved 2\nend 0:\n", b"nonsense 1\nend 0:\n", &[0xff; 40]] {
+            assert!(decode(bytes).is_err(), "{bytes:?}");
+        }
+    }
+}

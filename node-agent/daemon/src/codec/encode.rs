@@ -1,0 +1,198 @@
+//! Records outwards.
+
+use super::VERSION;
+use muster_agent_core::attempt::State;
+use muster_agent_core::input::{Ended, EndedBy, Exit, KillReason};
+use muster_agent_core::report::{NumberedReport, Report};
+use muster_agent_core::start_task::{Stage, StartTask};
+use muster_agent_core::{Monotonic, Record};
+use muster_model::spec::RetryLimit;
+use muster_model::state::AttemptPhase;
+use muster_model::{AttemptId, Timestamp};
+use muster_proto::convert::{self, AttemptPlan, Progress};
+use muster_proto::wire;
+use muster_supervisor::document::Writer;
+use prost::Message;
+
+/// The bytes of a record. `plan` and `settings` are what goes beside it.
+pub(crate) fn encode(
+    record: &Record,
+    plan: Option<&AttemptPlan>,
+    settings: Option<&convert::NodeSettings>,
+) -> Vec<u8> {
+    match record {
+        Record::Accepted(attempt) => {
+            let mut writer = Writer::new("accepted", VERSION);
+            if let Some(plan) = plan {
+                writer.bytes("plan", &wire::AttemptPlan::from(plan).encode_to_vec());
+            }
+            writer.number("order", attempt.order).optional("kill", attempt.kill.map(kill_code));
+            put_state(&mut writer, &attempt.state);
+            writer.finish()
+        }
+        Record::Moved { attempt, state } => {
+            let mut writer = about("moved", attempt);
+            put_state(&mut writer, state);
+            writer.finish()
+        }
+        Record::Killed { attempt, reason } => {
+            let mut writer = about("killed", attempt);
+            writer.number("kill", kill_code(*reason));
+            writer.finish()
+        }
+        Record::Ended { attempt, keep_until } => {
+            let mut writer = about("ended", attempt);
+            writer.number("keep_until", keep_until.as_micros());
+            writer.finish()
+        }
+        Record::GivenBack(attempt) => about("given-back", attempt).finish(),
+        Record::Reported(report) => {
+            let mut writer = Writer::new("reported", VERSION);
+            writer.bytes("report", &report_out(report).encode_to_vec());
+            writer.finish()
+        }
+        Record::Acknowledged(number) => {
+            let mut writer = Writer::new("acknowledged", VERSION);
+            writer.number("number", *number);
+            writer.finish()
+        }
+        Record::ReportDropped(attempt) => about("report-dropped", attempt).finish(),
+        Record::NumbersFrom { report, run } => {
+            let mut writer = Writer::new("numbers-from", VERSION);
+            writer.number("number", *report).number("run", *run);
+            writer.finish()
+        }
+        Record::Settings(_) => {
+            let mut writer = Writer::new("settings", VERSION);
+            if let Some(settings) = settings {
+                writer.bytes("settings", &wire::NodeSettings::from(settings).encode_to_vec());
+            }
+            writer.finish()
+        }
+        Record::Lease(until) => {
+            let mut writer = Writer::new("lease", VERSION);
+            writer.optional("until", until.map(monotonic_out));
+            writer.finish()
+        }
+        Record::StartTask(task) => start_task_out(task),
+        Record::Removed(attempts) => {
+            let mut writer = Writer::new("removed", VERSION);
+            attempts.iter().for_each(|attempt| put_attempt(&mut writer, attempt));
+            writer.finish()
+        }
+    }
+}
+
+fn start_task_out(task: &StartTask) -> Vec<u8> {
+    let mut writer = Writer::new("start-task", VERSION);
+    writer.number("run", task.run).number("version", task.settings.version);
+    match task.settings.max_retries {
+        RetryLimit::Times(times) => writer.number("retries", times),
+        RetryLimit::Unlimited => writer.number("retries", -1),
+    };
+    writer.flag("wait", task.settings.wait_for_success);
+    writer.bytes("info", &wire::StartTaskInfo::from(&task.info).encode_to_vec());
+    match &task.stage {
+        Stage::Alive(state) => put_state(&mut writer, state),
+        Stage::Waiting { retry_at } => {
+            writer.number("retry_at", monotonic_out(*retry_at));
+        }
+        Stage::Done => {}
+    }
+    writer.finish()
+}
+
+/// A document about one attempt.
+fn about(kind: &str, attempt: &AttemptId) -> Writer {
+    let mut writer = Writer::new(kind, VERSION);
+    put_attempt(&mut writer, attempt);
+    writer
+}
+
+fn put_attempt(writer: &mut Writer, attempt: &AttemptId) {
+    writer.text("attempt", &format!("{} {} {}", attempt.job, attempt.task, attempt.number));
+}
+
+fn put_state(writer: &mut Writer, state: &State) {
+    let name = match state {
+        State::Assigned => "assigned",
+        State::Staging { .. } => "staging",
+        State::Launching { .. } => "launching",
+        State::Running { .. } => "running",
+        State::Collecting { .. } => "collecting",
+    };
+    writer.text("state", name).number("staged", state.staged_bytes());
+    match state {
+        State::Assigned => {}
+        State::Staging { since } | State::Launching { since, .. } => {
+            writer.number("since", monotonic_out(*since));
+        }
+        State::Running { start_time, .. } => {
+            writer.number("start", start_time.as_micros());
+        }
+        State::Collecting { exit, .. } => put_exit(writer, exit),
+    }
+}
+
+fn put_exit(writer: &mut Writer, exit: &Exit) {
+    match exit.ended {
+        Ended::Exited(code) => writer.number("exit_code", code),
+        Ended::Signaled(signal) => writer.number("signal", signal),
+        Ended::Rebooted => writer.flag("rebooted", true),
+        Ended::Unknown => writer.flag("unknown", true),
+    };
+    let by = match exit.by {
+        EndedBy::Itself => "itself",
+        EndedBy::WallClock => "wall-clock",
+        EndedBy::OutOfMemory => "out-of-memory",
+        EndedBy::Requested => "requested",
+        EndedBy::LeaseEnded => "lease-ended",
+        EndedBy::Shutdown => "shutdown",
+    };
+    writer
+        .text("by", by)
+        .optional("start", exit.start_time.map(Timestamp::as_micros))
+        .number("end_time", exit.end_time.as_micros())
+        .number("peak", exit.usage.peak_memory_bytes)
+        .number("user_cpu", exit.usage.user_cpu_micros)
+        .number("kernel_cpu", exit.usage.kernel_cpu_micros)
+        .number("oom_kills", exit.oom_kills);
+}
+
+const fn kill_code(reason: KillReason) -> u8 {
+    match reason {
+        KillReason::Terminated => 1,
+        KillReason::WallClock => 2,
+        KillReason::Requeued => 3,
+        KillReason::NodeStopping => 4,
+        KillReason::LeaseEnded => 5,
+        KillReason::Stale => 6,
+    }
+}
+
+/// Nanoseconds, so that what comes back is equal.
+fn monotonic_out(at: Monotonic) -> i128 {
+    i128::try_from(at.as_duration().as_nanos()).unwrap_or(i128::MAX)
+}
+
+/// A report as the wire has it.
+pub(crate) fn report_out(numbered: &NumberedReport) -> wire::Report {
+    use wire::report::Event;
+    let event = match &numbered.report {
+        Report::Progress { attempt, phase, time } => {
+            Event::Progress((&Progress { attempt: attempt.clone(), phase: *phase, time: *time }).into())
+        }
+        Report::Finished { attempt, result } => {
+            let result = wire::AttemptResult::from(result.as_ref());
+            Event::Finished(wire::AttemptResult { attempt: Some(attempt.into()), ..result })
+        }
+        Report::Recalled(attempt) => Event::Recalled(attempt.into()),
+        Report::StartTask(info) => Event::StartTask(info.as_ref().into()),
+    };
+    wire::Report { sequence: numbered.number, event: Some(event) }
+}
+
+/// The phase of an attempt, for the Hello.
+pub(crate) fn phase_out(attempt: &AttemptId, phase: AttemptPhase) -> wire::HeldAttempt {
+    (&convert::HeldAttempt { attempt: attempt.clone(), phase }).into()
+}

@@ -1,0 +1,35 @@
+//! As much of the wire's plans and settings as the core decides by.
+
+use muster_agent_core::input::Assignment;
+use muster_agent_core::{NodeSettings, StartTaskSettings};
+use muster_proto::convert::{self, AttemptPlan};
+
+/// As much of a plan as the core needs.
+pub(crate) fn assignment(plan: &AttemptPlan) -> Assignment {
+    Assignment {
+        attempt: plan.attempt.clone(),
+        slots: plan.slots.max(1),
+        wall_clock: plan.limits.wall_clock,
+        retention: plan.retention,
+        memory_limit_bytes: (plan.limits.memory_bytes > 0).then_some(plan.limits.memory_bytes),
+        has_files: !plan.resource_files.is_empty(),
+    }
+}
+
+/// As much of the settings as the core needs.
+pub(crate) fn settings(settings: &convert::NodeSettings) -> NodeSettings {
+    NodeSettings {
+        task_slots: settings.task_slots,
+        on_lease_expiry: settings.on_lease_expiry,
+        start_task: settings.start_task.as_ref().map(start_task),
+    }
+}
+
+/// As much of the start task as the core needs.
+pub(crate) const fn start_task(plan: &convert::StartTaskPlan) -> StartTaskSettings {
+    StartTaskSettings {
+        version: plan.version,
+        max_retries: plan.max_retries,
+        wait_for_success: plan.wait_for_success,
+    }
+}

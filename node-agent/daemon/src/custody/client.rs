@@ -1,0 +1,265 @@
+//! The conversation with the supervisor: requests in the order in which they were asked, answers as inputs of the core.
+//!
+//! Every connection begins with the list of what is held and then the subscription, so that nothing is missed between
+//! them. When the connection breaks, requests that wait are dropped: the core asks again for what matters once it
+//! has seen the new list.
+
+use super::exit::exit_of;
+use super::key::{key_of, subject_of};
+use super::refusal::failure_of;
+use super::start::{Connection, CustodyError, SupervisorSettings, connect_or_start, read_message};
+use muster_agent_core::input::{Input, Supervised, SupervisedState};
+use muster_agent_core::{Monotonic, Subject};
+use muster_model::Timestamp;
+use muster_runtime::backoff::Backoff;
+use muster_supervisor::frame::{FrameReader, frame};
+use muster_supervisor::{AttemptKey, Message, Refusal, Reply, Request, Spec, TaskStatus};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests that wait to be written: as many attempts as may wait for slots, twice.
+const ASKS_MAX: usize = 20_000;
+/// Requests that are written with one system call.
+const BATCH: usize = 256;
+/// First and longest wait between tries to reach a supervisor.
+const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// What is asked of the supervisor.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// Start a command.
+    Start { subject: Subject, spec: Box<Spec> },
+    /// End one.
+    Kill { subject: Subject, grace: Duration, reason: &'static str },
+    /// Forget one that has ended.
+    Acknowledge(Subject),
+    /// Until when tasks may run without anybody's word; `None` is for ever.
+    Lease(Option<Monotonic>),
+    /// Exit; answered when it is about to.
+    Shutdown { kill_tasks: bool, done: oneshot::Sender<()> },
+}
+
+/// The way to the supervisor.
+#[derive(Debug, Clone)]
+pub(crate) struct Custody {
+    asks: mpsc::Sender<Ask>,
+}
+
+impl Custody {
+    /// A way, and the end to give to [`run`].
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Ask>) {
+        let (asks, receiver) = mpsc::channel(ASKS_MAX);
+        (Self { asks }, receiver)
+    }
+
+    /// Asks; without a supervisor or with too many requests waiting, the request is dropped.
+    pub(crate) fn ask(&self, ask: Ask) {
+        if let Err(error) = self.asks.try_send(ask) {
+            tracing::warn!(%error, "a request to the supervisor was dropped");
+        }
+    }
+}
+
+/// Keeps a connection for as long as somebody may ask. Inputs go to `inputs`.
+pub(crate) async fn run(
+    first: Connection,
+    settings: SupervisorSettings,
+    mut asks: mpsc::Receiver<Ask>,
+    inputs: mpsc::Sender<Input>,
+) {
+    let mut connection = Some(first);
+    let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+    loop {
+        let open = match connection.take() {
+            Some(open) => Ok(open),
+            None => connect_or_start(&settings).await,
+        };
+        match open {
+            Ok(open) => {
+                backoff.reset();
+                tracing::debug!(pid = open.welcome.pid, "connected to the supervisor");
+                match Talk::new(open, &inputs).go_on(&mut asks).await {
+                    Ok(()) => return,
+                    Err(error) => tracing::warn!(error = chain(&error), "lost the supervisor; reconnecting"),
+                }
+            }
+            Err(error) => tracing::error!(error = chain(&error), "no supervisor; tasks cannot start"),
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+        while asks.try_recv().is_ok() {}
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// What an answer is awaited for.
+enum Awaited {
+    Start { subject: Subject, search_path: String },
+    List,
+    Shutdown(oneshot::Sender<()>),
+    Nothing,
+}
+
+/// One connection.
+struct Talk<'a> {
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    frames: FrameReader,
+    early: VecDeque<Message>,
+    next_id: u64,
+    awaited: BTreeMap<u64, Awaited>,
+    bytes: Vec<u8>,
+    inputs: &'a mpsc::Sender<Input>,
+}
+
+impl<'a> Talk<'a> {
+    fn new(open: Connection, inputs: &'a mpsc::Sender<Input>) -> Self {
+        let Connection { stream, frames, early, next_id, .. } = open;
+        let (reader, writer) = stream.into_split();
+        let (awaited, bytes) = (BTreeMap::new(), Vec::new());
+        Self { reader, writer, frames, early, next_id, awaited, bytes, inputs }
+    }
+
+    /// Carries requests and answers until nobody may ask any more.
+    async fn go_on(mut self, asks: &mut mpsc::Receiver<Ask>) -> Result<(), CustodyError> {
+        self.put(&Request::List, Awaited::List)?;
+        self.put(&Request::Subscribe, Awaited::Nothing)?;
+        self.write().await?;
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            while let Some(message) = self.early.pop_front() {
+                self.take(message).await?;
+            }
+            tokio::select! {
+                message = read_message(&mut self.reader, &mut self.frames) => self.take(message?).await?,
+                count = asks.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    for ask in batch.drain(..) {
+                        self.put_ask(ask)?;
+                    }
+                    self.write().await?;
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, request: &Request, awaited: Awaited) -> Result<(), CustodyError> {
+        let id = self.next_id;
+        self.next_id = self.next_id.saturating_add(1);
+        let framed = frame(&request.encode(id)).map_err(|cause| CustodyError::TooLong { cause })?;
+        self.bytes.extend_from_slice(&framed);
+        self.awaited.insert(id, awaited);
+        Ok(())
+    }
+
+    fn put_ask(&mut self, ask: Ask) -> Result<(), CustodyError> {
+        match ask {
+            Ask::Start { subject, spec } => {
+                let search_path = spec.search_path().map(|path| path.to_string_lossy().into_owned());
+                let awaited = Awaited::Start { subject, search_path: search_path.unwrap_or_default() };
+                self.put(&Request::Start(spec), awaited)
+            }
+            Ask::Kill { subject, grace, reason } => {
+                let Some(key) = known_key(&subject) else { return Ok(()) };
+                let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+                self.put(&Request::Kill { key, reason: reason.to_owned(), grace_ms }, Awaited::Nothing)
+            }
+            Ask::Acknowledge(subject) => {
+                let Some(key) = known_key(&subject) else { return Ok(()) };
+                self.put(&Request::Acknowledge { keys: vec![key] }, Awaited::Nothing)
+            }
+            Ask::Lease(until) => {
+                let micros =
+                    |until: Monotonic| u64::try_from(until.as_duration().as_micros()).unwrap_or(u64::MAX);
+                self.put(&Request::Lease { until_us: until.map(micros) }, Awaited::Nothing)
+            }
+            Ask::Shutdown { kill_tasks, done } => {
+                self.put(&Request::Shutdown { kill_tasks }, Awaited::Shutdown(done))
+            }
+        }
+    }
+
+    async fn write(&mut self) -> Result<(), CustodyError> {
+        self.writer.write_all(&self.bytes).await.map_err(|cause| CustodyError::Broken { cause })?;
+        self.bytes.clear();
+        Ok(())
+    }
+
+    async fn take(&mut self, message: Message) -> Result<(), CustodyError> {
+        let input = match message {
+            Message::Exited(record) => {
+                let exit = exit_of(&record);
+                subject_of(&record.key).map(|subject| Input::Exited { subject, exit })
+            }
+            Message::Reply { id, result } => match self.awaited.remove(&id) {
+                Some(Awaited::Start { subject, search_path }) => {
+                    self.started(subject, &search_path, result)?
+                }
+                Some(Awaited::List) => match result {
+                    Ok(Reply::Tasks(tasks)) => Some(Input::Supervised(held(&tasks))),
+                    Ok(_) => return Err(CustodyError::Unexpected),
+                    Err(cause) => return Err(CustodyError::Refused { cause }),
+                },
+                Some(Awaited::Shutdown(done)) => {
+                    // Whoever asked may have given up waiting.
+                    let _nobody = done.send(());
+                    None
+                }
+                Some(Awaited::Nothing) | None => None,
+            },
+        };
+        if let Some(input) = input {
+            // The driver is gone only when the process ends.
+            let _ending = self.inputs.send(input).await;
+        }
+        Ok(())
+    }
+
+    fn started(
+        &mut self,
+        subject: Subject,
+        search_path: &str,
+        result: Result<Reply, Refusal>,
+    ) -> Result<Option<Input>, CustodyError> {
+        let outcome = match result {
+            Ok(Reply::Started { started_at_us, .. }) => Ok(Timestamp::from_micros(started_at_us)),
+            Ok(_) => return Err(CustodyError::Unexpected),
+            // It was started by an earlier request: the list says how it stands.
+            Err(Refusal::KeyInUse { .. }) => {
+                self.put(&Request::List, Awaited::List)?;
+                return Ok(None);
+            }
+            Err(refusal) => Err(failure_of(&refusal, search_path)),
+        };
+        Ok(Some(Input::Launched { subject, outcome }))
+    }
+}
+
+fn known_key(subject: &Subject) -> Option<AttemptKey> {
+    key_of(subject).map_err(|error| tracing::warn!(%subject, %error, "no key for a subject")).ok()
+}
+
+/// What is held, in the words of the core. The record of an end follows as an event, so until then it counts as running.
+fn held(tasks: &[TaskStatus]) -> Vec<Supervised> {
+    let now = Timestamp::from_micros(muster_runtime::clock::wall_us());
+    let status = |task: &TaskStatus| {
+        let subject = subject_of(&task.key)?;
+        let since = task.started_at_us.map_or(now, Timestamp::from_micros);
+        Some(Supervised { subject, state: SupervisedState::Running(since) })
+    };
+    tasks.iter().filter_map(status).collect()
+}

@@ -1,0 +1,235 @@
+//! What the driver has to do with the controller: words of the session in and out, and wishes to read files.
+
+use super::turn::{Driver, OpenSession, life_of};
+use crate::codec;
+use crate::files::{Life, ReadError, ReadRequest, Target};
+use crate::session::{Heard, SessionEvent};
+use muster_agent_core::input::Welcome;
+use muster_agent_core::{AgentMessage, ControllerMessage, Hello, Input, SessionId};
+use muster_model::AttemptId;
+use muster_proto::convert::NodeSettings;
+use muster_proto::version::{PROTOCOL_VERSION, SESSION_BATCH_MAX};
+use muster_proto::wire;
+use prost::Message;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes of reports in one message: excerpts make them large, and the controller takes 32 MiB.
+const REPORTS_BYTES: usize = 8 * 1024 * 1024;
+
+impl Driver {
+    pub(super) fn event(&mut self, event: SessionEvent) {
+        match event {
+            SessionEvent::Opened { id, say, open } => {
+                self.session = Some(OpenSession { id, say, _open: open });
+                self.take(Input::SessionOpened(id));
+            }
+            SessionEvent::Closed(id) => {
+                if self.session.as_ref().is_some_and(|open| open.id == id) {
+                    self.session = None;
+                    self.reads.clear();
+                }
+                self.take(Input::SessionClosed(id));
+            }
+            SessionEvent::Unknown => {
+                // Nobody can tell this node to leave any more, so it leaves by itself.
+                self.unknown = true;
+                self.take(Input::SessionOpened(SessionId::MAX));
+                self.take(Input::Controller { session: SessionId::MAX, message: ControllerMessage::Leave });
+            }
+            SessionEvent::Heard { id, heard } => self.heard(id, heard),
+        }
+    }
+
+    fn heard(&mut self, session: SessionId, heard: Heard) {
+        let message = match heard {
+            Heard::Welcome { lease_ttl, heartbeat_interval, settings, verdicts, acknowledged } => {
+                self.welcomed();
+                let core = codec::settings(&settings);
+                self.keep_settings(settings);
+                ControllerMessage::Welcome(Box::new(Welcome {
+                    lease_ttl,
+                    heartbeat_interval,
+                    settings: core,
+                    verdicts,
+                    acknowledged,
+                }))
+            }
+            Heard::LeaseGranted { sequence, ttl } => ControllerMessage::LeaseGranted { sequence, ttl },
+            Heard::Assign(plans) => {
+                let assignments = plans.iter().map(codec::assignment).collect();
+                for plan in plans {
+                    // A repeat may not replace the plan that an attempt began with.
+                    self.plans.entry(plan.attempt.clone()).or_insert_with(|| Arc::new(plan));
+                }
+                self.take(Input::Controller { session, message: ControllerMessage::Assign(assignments) });
+                let ledger = self.agent.ledger();
+                self.plans.retain(|attempt, _| ledger.attempt(attempt).is_some());
+                return;
+            }
+            Heard::Recall(attempts) => ControllerMessage::Recall(attempts),
+            Heard::Kill(kills) => ControllerMessage::Kill(kills),
+            Heard::Acknowledge(number) => ControllerMessage::Acknowledge(number),
+            Heard::Settings(settings) => {
+                let core = codec::settings(&settings);
+                self.keep_settings(settings);
+                ControllerMessage::Settings(core)
+            }
+            Heard::RunStartTask(plan) => {
+                let core = codec::start_task(&plan);
+                self.start_task = Some(plan);
+                ControllerMessage::RunStartTask(core)
+            }
+            Heard::RemoveDirectories(attempts) => ControllerMessage::RemoveDirectories(attempts),
+            Heard::Leave => ControllerMessage::Leave,
+            Heard::Read(request) => {
+                self.read(request);
+                return;
+            }
+            Heard::CancelRead(id) => {
+                self.reads.remove(&id);
+                return;
+            }
+        };
+        self.take(Input::Controller { session, message });
+    }
+
+    fn keep_settings(&mut self, settings: Arc<NodeSettings>) {
+        if self.agent.ledger().start_task().is_none() || self.start_task.is_none() {
+            self.start_task = settings.start_task.clone().map(Arc::new);
+        }
+        self.settings = Some(settings);
+    }
+
+    /// Tells whoever waits for it that the node is connected.
+    fn welcomed(&mut self) {
+        tracing::info!(node = %self.parts.names.node, pool = %self.parts.names.pool, "connected to the controller");
+        if let Some(path) = self.parts.ready_file.take() {
+            let names = &self.parts.names;
+            let ready = serde_json::json!({
+                "account": names.account.as_str(),
+                "pool": names.pool.as_str(),
+                "node": names.node.as_str(),
+                "pid": std::process::id(),
+            });
+            let temporary = path.with_extension("new");
+            let written = std::fs::write(&temporary, ready.to_string())
+                .and_then(|()| std::fs::rename(&temporary, &path));
+            if let Err(error) = written {
+                tracing::warn!(path = %path.display(), %error, "cannot write the ready file");
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, session: SessionId, message: AgentMessage) {
+        use wire::agent_message::Body;
+        let body = match message {
+            AgentMessage::Hello(hello) => Body::Hello(self.hello(hello)),
+            AgentMessage::Heartbeat { sequence } => Body::Heartbeat(wire::Heartbeat { sequence }),
+            AgentMessage::Reports(reports) => {
+                if self.session.as_ref().is_some_and(|open| open.id == session) {
+                    self.reports.extend(reports);
+                }
+                return;
+            }
+        };
+        self.say(session, body);
+    }
+
+    fn hello(&self, hello: Hello) -> wire::Hello {
+        wire::Hello {
+            protocol_version: PROTOCOL_VERSION,
+            facts: Some((&self.parts.facts).into()),
+            held: hello.held.iter().map(|held| codec::phase_out(&held.attempt, held.phase)).collect(),
+            start_task: hello.start_task.as_ref().map(Into::into),
+            next_report_sequence: hello.next_report,
+        }
+    }
+
+    /// Sends the reports of a turn together, in messages of a bounded size.
+    pub(super) fn send_reports(&mut self) {
+        let Some(session) = self.session.as_ref().map(|open| open.id) else {
+            self.reports.clear();
+            return;
+        };
+        let (mut batch, mut bytes) = (Vec::new(), 0_usize);
+        for report in std::mem::take(&mut self.reports) {
+            let report = codec::report_out(&report);
+            let size = report.encoded_len();
+            if batch.len() >= SESSION_BATCH_MAX || (bytes + size > REPORTS_BYTES && !batch.is_empty()) {
+                let reports = std::mem::take(&mut batch);
+                self.say(session, wire::agent_message::Body::Reports(wire::Reports { reports }));
+                bytes = 0;
+            }
+            bytes = bytes.saturating_add(size);
+            batch.push(report);
+        }
+        if !batch.is_empty() {
+            self.say(session, wire::agent_message::Body::Reports(wire::Reports { reports: batch }));
+        }
+    }
+
+    fn say(&mut self, session: SessionId, body: wire::agent_message::Body) {
+        let Some(open) = self.session.as_ref().filter(|open| open.id == session) else { return };
+        if open.say.try_send(wire::AgentMessage { body: Some(body) }).is_err() {
+            tracing::warn!(session, "the controller does not read what this node says; connecting anew");
+            self.session = None;
+        }
+    }
+
+    fn read(&mut self, request: ReadRequest) {
+        let Some(open) = &self.session else { return };
+        let say = open.say.clone();
+        let life = match &request.target {
+            Target::NodeRoot => Ok(None),
+            Target::Attempt(attempt) => self.life(attempt).map(Some),
+        };
+        let life = match life {
+            Ok(life) => life,
+            Err(refused) => {
+                // Without room the controller gives up on it by itself.
+                let _full = say.try_send(refused.message(&request.id));
+                return;
+            }
+        };
+        let stop = CancellationToken::new();
+        let guard = stop.clone().drop_guard();
+        let id = request.id.clone();
+        let files = Arc::clone(&self.parts.files);
+        let reading = tokio::spawn(async move {
+            let served = tokio::select! {
+                served = files.serve(&request, life) => served,
+                () = stop.cancelled() => return,
+            };
+            if let Err(error) = served {
+                tracing::debug!(read = request.id, %error, "a file was not read");
+                let _gone = say.send(error.message(&request.id)).await;
+            }
+        });
+        self.reads.retain(|_, (_, reading)| !reading.is_finished());
+        self.reads.insert(id, (guard, reading.abort_handle()));
+    }
+
+    /// How the attempt's life goes on, for those who read its files.
+    fn life(&mut self, attempt: &AttemptId) -> Result<watch::Receiver<Life>, ReadError> {
+        let ledger = self.agent.ledger();
+        if let Some(held) = ledger.attempt(attempt) {
+            let life = life_of(&held.state);
+            return Ok(self
+                .lives
+                .entry(attempt.clone())
+                .or_insert_with(|| watch::channel(life).0)
+                .subscribe());
+        }
+        let last = AttemptId { number: u32::MAX, ..attempt.clone() };
+        if ledger.retained().later_than(attempt) || ledger.attempts().range(attempt..=&last).next().is_some()
+        {
+            return Err(ReadError::CleanedUp(attempt.clone()));
+        }
+        if !ledger.retained().holds(attempt) {
+            return Err(ReadError::AttemptUnknown(attempt.clone()));
+        }
+        Ok(watch::channel(Life::Over).1)
+    }
+}

@@ -1,0 +1,362 @@
+//! One turn after another: inputs to the core, its records into the journal, then the rest of its effects.
+
+use crate::codec::{self, CodecError, Entry, Payload};
+use crate::custody::{Ask, Custody};
+use crate::files::{Files, Life};
+use crate::journal::{Found, Journal, JournalError};
+use crate::launch::{NodeNames, Users};
+use crate::output::Outputs;
+use crate::session::SessionEvent;
+use crate::staging::Stager;
+use crate::wake::Wake;
+use crate::workdir::{Layout, Trash};
+use muster_agent_core::attempt::State;
+use muster_agent_core::report::NumberedReport;
+use muster_agent_core::{Agent, Effect, Input, Monotonic, Now, Record, SessionId, Subject};
+use muster_model::node::MachineFacts;
+use muster_model::state::OnLeaseExpiry;
+use muster_model::{AttemptId, Timestamp};
+use muster_proto::convert::{AttemptPlan, NodeSettings, StartTaskPlan};
+use muster_proto::wire;
+use muster_runtime::clock;
+use muster_runtime::shutdown::Shutdown;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio_util::sync::DropGuard;
+
+/// Inputs that wait for the loop; whoever has more waits.
+pub(crate) const INPUTS_MAX: usize = 4096;
+/// Inputs of one turn: enough to share a write among a burst, few enough that a report is not held up.
+const TURN: usize = 256;
+/// How long a stopping agent waits for its last reports to be acknowledged.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Why the loop cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DriverError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(
+        "the journal of the agent holds something that cannot be read: upgrade the agent, or remove the file 'journal' and lose its tasks"
+    )]
+    Codec(#[from] CodecError),
+    #[error("the timer of the agent failed")]
+    Timer(#[from] io::Error),
+    #[error("a part of the agent has ended by itself")]
+    PartEnded,
+}
+
+/// How the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The agent goes, its tasks stay.
+    TasksStay,
+    /// The agent goes with its tasks.
+    TasksGone,
+    /// The node leaves its pool.
+    Left,
+}
+
+/// Everything that the loop uses.
+pub(crate) struct Parts {
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) trash: Arc<Trash>,
+    pub(crate) custody: Custody,
+    pub(crate) stager: Arc<Stager>,
+    pub(crate) outputs: Arc<Outputs>,
+    pub(crate) files: Arc<Files>,
+    pub(crate) names: NodeNames,
+    pub(crate) users: Users,
+    pub(crate) facts: MachineFacts,
+    pub(crate) ready_file: Option<PathBuf>,
+    pub(crate) stop_tasks_on_exit: bool,
+    pub(crate) inputs: mpsc::Sender<Input>,
+}
+
+/// The loop and what it keeps.
+pub(crate) struct Driver {
+    pub(super) parts: Parts,
+    pub(super) agent: Agent,
+    journal: Journal,
+    pub(super) plans: BTreeMap<AttemptId, Arc<AttemptPlan>>,
+    pub(super) settings: Option<Arc<NodeSettings>>,
+    pub(super) start_task: Option<Arc<StartTaskPlan>>,
+    pub(super) session: Option<OpenSession>,
+    pub(super) working: BTreeMap<Subject, DropGuard>,
+    pub(super) lives: BTreeMap<AttemptId, watch::Sender<Life>>,
+    pub(super) reads: BTreeMap<String, (DropGuard, AbortHandle)>,
+    /// The controller does not know this node any more.
+    pub(super) unknown: bool,
+    todo: Vec<Effect>,
+    pub(super) reports: Vec<NumberedReport>,
+    over: Option<Ended>,
+}
+
+pub(super) struct OpenSession {
+    pub(super) id: SessionId,
+    pub(super) say: mpsc::Sender<wire::AgentMessage>,
+    /// Dropping it closes the stream.
+    pub(super) _open: DropGuard,
+}
+
+fn now() -> Now {
+    Now {
+        monotonic: Monotonic::since_boot(clock::since_boot()),
+        wall: Timestamp::from_micros(clock::wall_us()),
+    }
+}
+
+impl Driver {
+    /// Takes up what the journal tells.
+    pub(crate) fn load(parts: Parts, found: Found) -> Result<Self, DriverError> {
+        if found.torn_bytes > 0 {
+            tracing::warn!(bytes = found.torn_bytes, "the end of the journal was torn and is left out");
+        }
+        let rebooted = found.boot_id.as_ref().is_some_and(|boot| *boot != parts.facts.boot_id);
+        let (mut plans, mut settings, mut records) = (BTreeMap::new(), None, Vec::new());
+        for bytes in &found.records {
+            let Entry { record, payload } = codec::decode(bytes)?;
+            match payload {
+                Payload::Plan(plan) => {
+                    plans.insert(plan.attempt.clone(), plan);
+                }
+                Payload::Settings(found) => settings = Some(found),
+                Payload::None => {}
+            }
+            records.push(record);
+        }
+        let agent = Agent::load(records, rebooted, now());
+        plans.retain(|attempt, _| agent.ledger().attempt(attempt).is_some());
+        let start_task = settings.as_ref().and_then(|settings| settings.start_task.clone().map(Arc::new));
+        let fresh = snapshot(&agent, &plans, settings.as_deref());
+        let journal = Journal::create(parts.layout.agent(), &parts.facts.boot_id, &fresh)?;
+        if !plans.is_empty() {
+            tracing::info!(attempts = plans.len(), rebooted, "took up the attempts of the agent before");
+        }
+        Ok(Self {
+            parts,
+            agent,
+            journal,
+            plans,
+            settings,
+            start_task,
+            session: None,
+            working: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            unknown: false,
+            todo: Vec::new(),
+            reports: Vec::new(),
+            over: None,
+        })
+    }
+
+    /// Goes on until the node leaves, or the order to stop comes.
+    pub(crate) async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        mut events: mpsc::Receiver<SessionEvent>,
+        shutdown: &Shutdown,
+    ) -> Result<Ended, DriverError> {
+        let mut wake = Wake::new()?;
+        let mut happened = Vec::with_capacity(TURN);
+        let mut heard = Vec::with_capacity(TURN);
+        let mut told_to_stop = false;
+        let mut session_over = false;
+        loop {
+            wake.set(self.agent.next_deadline().map(|(at, _)| at))?;
+            tokio::select! {
+                biased;
+                () = shutdown.begun(), if !told_to_stop => {
+                    told_to_stop = true;
+                    if !self.parts.stop_tasks_on_exit {
+                        self.journal.flush()?;
+                        return Ok(Ended::TasksStay);
+                    }
+                    self.take(Input::Stop);
+                }
+                () = shutdown.forced() => return Ok(Ended::TasksStay),
+                passed = wake.passed() => {
+                    passed?;
+                    self.take(Input::DeadlinePassed);
+                }
+                count = inputs.recv_many(&mut happened, TURN) => {
+                    if count == 0 {
+                        return Err(DriverError::PartEnded);
+                    }
+                    happened.drain(..).for_each(|input| self.take(input));
+                }
+                count = events.recv_many(&mut heard, TURN), if !session_over => {
+                    // After the session has ended for good, only tasks and the clock go on.
+                    session_over = count == 0;
+                    if session_over && !self.unknown {
+                        return Err(DriverError::PartEnded);
+                    }
+                    heard.drain(..).for_each(|event| self.event(event));
+                }
+            }
+            self.turn()?;
+            if let Some(over) = self.over {
+                self.last_words(&mut inputs, &mut events).await?;
+                return Ok(over);
+            }
+        }
+    }
+
+    /// Waits until the controller has acknowledged all reports, for a short while.
+    async fn last_words(
+        &mut self,
+        inputs: &mut mpsc::Receiver<Input>,
+        events: &mut mpsc::Receiver<SessionEvent>,
+    ) -> Result<(), DriverError> {
+        let limit = tokio::time::sleep(LAST_WORDS);
+        tokio::pin!(limit);
+        while self.session.is_some() && self.agent.ledger().outbox().waiting().next().is_some() {
+            tokio::select! {
+                () = &mut limit => break,
+                Some(input) = inputs.recv() => self.take(input),
+                Some(event) = events.recv() => self.event(event),
+                else => break,
+            }
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// Lets the core handle an input: its records go into the frame, the rest waits until that is written.
+    pub(super) fn take(&mut self, input: Input) {
+        let new_supervisor = matches!(input, Input::Supervised(_));
+        for effect in self.agent.handle(input, now()) {
+            if let Effect::Append(record) = effect {
+                self.append(&record);
+            } else {
+                self.todo.push(effect);
+            }
+        }
+        if new_supervisor {
+            self.tell_lease();
+        }
+    }
+
+    fn append(&mut self, record: &Record) {
+        self.journal.append(&codec::encode(record, plan_of(record, &self.plans), self.settings.as_deref()));
+        match record {
+            Record::Moved { attempt, state } => self.follow(attempt, state),
+            Record::Ended { attempt, .. } | Record::GivenBack(attempt) => {
+                self.plans.remove(attempt);
+                self.lives.remove(attempt);
+                self.working.remove(&Subject::Attempt(attempt.clone()));
+            }
+            Record::Accepted(attempt) => {
+                tracing::debug!(attempt = %attempt.id(), "accepted an attempt");
+            }
+            Record::Killed { attempt, reason } => {
+                tracing::info!(%attempt, ?reason, "an attempt is being ended");
+            }
+            Record::Lease(None) => {
+                tracing::warn!("the lease has ended; attempts are dealt with by the pool's policy")
+            }
+            Record::StartTask(task) => {
+                tracing::info!(run = task.run, state = %task.info.state, result = ?task.info.result, "start task");
+            }
+            Record::Lease(Some(_)) | Record::Settings(_) => self.tell_lease(),
+            Record::Reported(_)
+            | Record::Acknowledged(_)
+            | Record::ReportDropped(_)
+            | Record::NumbersFrom { .. }
+            | Record::Removed(_) => {}
+        }
+    }
+
+    /// Tells the supervisor until when tasks may run: it ends them then, though this agent may be gone.
+    fn tell_lease(&self) {
+        let ledger = self.agent.ledger();
+        let kills = ledger.settings().is_some_and(|settings| settings.on_lease_expiry == OnLeaseExpiry::Kill);
+        match ledger.lease_until() {
+            Some(until) if kills => self.parts.custody.ask(Ask::Lease(Some(until))),
+            Some(_) => self.parts.custody.ask(Ask::Lease(None)),
+            // What it was told last is over, or it was told nothing yet.
+            None => {}
+        }
+    }
+
+    /// Tells those who read an attempt's files how far it has come.
+    fn follow(&self, attempt: &AttemptId, state: &State) {
+        tracing::debug!(%attempt, phase = %state.phase(), "an attempt has moved on");
+        if let Some(life) = self.lives.get(attempt) {
+            life.send_replace(life_of(state));
+        }
+    }
+
+    /// Writes what was decided, then does it.
+    fn turn(&mut self) -> Result<(), DriverError> {
+        self.journal.flush()?;
+        for effect in std::mem::take(&mut self.todo) {
+            self.perform(effect);
+        }
+        self.send_reports();
+        if self.journal.wants_compaction() {
+            let fresh = snapshot(&self.agent, &self.plans, self.settings.as_deref());
+            match Journal::create(self.parts.layout.agent(), &self.parts.facts.boot_id, &fresh) {
+                Ok(journal) => self.journal = journal,
+                Err(error) if error.is_full() => self.journal.postpone_compaction(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            // Written already.
+            Effect::Append(_) => {}
+            Effect::Send { session, message } => self.send(session, message),
+            Effect::CloseSession(id) => {
+                if self.session.as_ref().is_some_and(|open| open.id == id) {
+                    self.session = None;
+                }
+            }
+            Effect::Stage(subject) => self.stage(subject),
+            Effect::Launch { subject, wall_clock } => self.launch(subject, wall_clock),
+            Effect::Cancel(subject) => {
+                self.working.remove(&subject);
+            }
+            Effect::Kill { subject, grace } => {
+                self.parts.custody.ask(Ask::Kill { subject, grace, reason: "the agent ends it" });
+            }
+            Effect::AcknowledgeExit(subject) => self.parts.custody.ask(Ask::Acknowledge(subject)),
+            Effect::Collect { subject, upload } => self.collect(subject, upload),
+            Effect::RemoveDirectories(attempts) => self.remove_directories(&attempts),
+            Effect::Leave => self.over = Some(Ended::Left),
+            Effect::Stopped => self.over = Some(Ended::TasksGone),
+        }
+    }
+}
+
+pub(super) const fn life_of(state: &State) -> Life {
+    match state {
+        State::Assigned | State::Staging { .. } | State::Launching { .. } => Life::Waiting,
+        State::Running { .. } => Life::Open,
+        State::Collecting { .. } => Life::Over,
+    }
+}
+
+/// The bytes of the shortest journal.
+fn snapshot(
+    agent: &Agent,
+    plans: &BTreeMap<AttemptId, Arc<AttemptPlan>>,
+    settings: Option<&NodeSettings>,
+) -> Vec<Vec<u8>> {
+    let bytes = |record: &Record| codec::encode(record, plan_of(record, plans), settings);
+    agent.ledger().snapshot().iter().map(bytes).collect()
+}
+
+/// The plan that goes beside a record.
+fn plan_of<'a>(record: &Record, plans: &'a BTreeMap<AttemptId, Arc<AttemptPlan>>) -> Option<&'a AttemptPlan> {
+    if let Record::Accepted(attempt) = record { plans.get(attempt.id()).map(AsRef::as_ref) } else { None }
+}

@@ -1,0 +1,182 @@
+//! The work that takes time: staging, launching, collecting, removing. Each is a task of its own that answers with an input.
+
+use super::turn::Driver;
+use crate::custody::Ask;
+use crate::launch::{self, Command};
+use crate::staging::{ForWhom, cancelled};
+use crate::workdir::is_full;
+use muster_agent_core::effect::UploadOf;
+use muster_agent_core::{Input, Subject};
+use muster_model::cause::FailureInfo;
+use muster_model::{AttemptId, Cause};
+use muster_proto::convert::{AttemptPlan, StartTaskPlan};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+impl Driver {
+    /// A token that ends the work of a subject when its guard is dropped.
+    fn begin_work(&mut self, subject: &Subject) -> CancellationToken {
+        let token = CancellationToken::new();
+        self.working.insert(subject.clone(), token.clone().drop_guard());
+        token
+    }
+
+    pub(super) fn stage(&mut self, subject: Subject) {
+        let (identity, files, whom) = match &subject {
+            Subject::Attempt(attempt) => match self.plans.get(attempt) {
+                Some(plan) => {
+                    (plan.user_identity, Work::Attempt(Arc::clone(plan)), ForWhom::Attempt(attempt.clone()))
+                }
+                None => return self.answer_staged(subject, Err(no_plan())),
+            },
+            Subject::StartTask { .. } => match &self.start_task {
+                Some(plan) => {
+                    let whom = ForWhom::StartTask { version: plan.version };
+                    (plan.user_identity, Work::StartTask(Arc::clone(plan)), whom)
+                }
+                None => return self.answer_staged(subject, Err(no_plan())),
+            },
+        };
+        let owner = match self.parts.users.owner(identity) {
+            Ok(owner) => owner,
+            Err(error) => return self.answer_staged(subject, Err(error.failure())),
+        };
+        let token = self.begin_work(&subject);
+        let (layout, trash) = (Arc::clone(&self.parts.layout), Arc::clone(&self.parts.trash));
+        let (stager, inputs) = (Arc::clone(&self.parts.stager), self.parts.inputs.clone());
+        tokio::spawn(async move {
+            let made = tokio::task::block_in_place(|| layout.make_place(&subject, owner, &trash));
+            let outcome = match made {
+                Err(error) => Err(place_failure(&error)),
+                Ok(_place) if files.resource_files().is_empty() => Ok(0),
+                Ok(place) => {
+                    let place = Arc::new(place);
+                    tokio::select! {
+                        staged = stager.stage(&whom, files.resource_files(), &place) => staged,
+                        () = token.cancelled() => Err(cancelled()),
+                    }
+                }
+            };
+            if let Err(failure) = &outcome {
+                tracing::info!(%subject, cause = %failure.cause, message = failure.message, "staging failed");
+            }
+            let _ending = inputs.send(Input::Staged { subject, outcome }).await;
+        });
+    }
+
+    fn answer_staged(&self, subject: Subject, outcome: Result<u64, FailureInfo>) {
+        self.answer(Input::Staged { subject, outcome });
+    }
+
+    /// Answers an effect without having worked: by way of the queue, as all answers.
+    fn answer(&self, input: Input) {
+        let inputs = self.parts.inputs.clone();
+        tokio::spawn(async move {
+            let _ending = inputs.send(input).await;
+        });
+    }
+
+    pub(super) fn launch(&mut self, subject: Subject, wall_clock: Option<Duration>) {
+        self.working.remove(&subject);
+        let spec = self.spec(&subject, wall_clock);
+        match spec {
+            Ok(spec) => self.parts.custody.ask(Ask::Start { subject, spec: Box::new(spec) }),
+            Err(failure) => self.answer(Input::Launched { subject, outcome: Err(failure) }),
+        }
+    }
+
+    fn spec(
+        &self,
+        subject: &Subject,
+        wall_clock: Option<Duration>,
+    ) -> Result<muster_supervisor::Spec, FailureInfo> {
+        let (command_line, environment, user, limits) = match subject {
+            Subject::Attempt(attempt) => {
+                let plan = self.plans.get(attempt).ok_or_else(no_plan)?;
+                (&plan.command_line, &plan.environment, plan.user_identity, plan.limits)
+            }
+            Subject::StartTask { .. } => {
+                let plan = self.start_task.as_ref().ok_or_else(no_plan)?;
+                (&plan.command_line, &plan.environment, plan.user_identity, Default::default())
+            }
+        };
+        let command = Command {
+            subject,
+            command_line,
+            environment,
+            user,
+            limits,
+            wall_clock,
+            account_url: self.settings.as_ref().map_or("", |settings| &settings.account_url),
+            is_dedicated: self.settings.as_ref().is_none_or(|settings| settings.is_dedicated),
+        };
+        let parts = &self.parts;
+        launch::spec(&parts.layout, &parts.names, &parts.users, &command).map_err(|error| error.failure())
+    }
+
+    pub(super) fn collect(&mut self, subject: Subject, upload: Option<UploadOf>) {
+        let plan = match &subject {
+            Subject::Attempt(attempt) => self.plans.get(attempt).cloned(),
+            Subject::StartTask { .. } => None,
+        };
+        let token = self.begin_work(&subject);
+        let (outputs, inputs) = (Arc::clone(&self.parts.outputs), self.parts.inputs.clone());
+        tokio::spawn(async move {
+            let wanted = upload.and_then(|of| Some((of, plan.as_ref()?.output_files.as_slice())));
+            let collected = tokio::select! {
+                collected = outputs.collect(&subject, wanted) => collected,
+                // What was cut short is not published; the streams are still told of.
+                () = token.cancelled() => outputs.collect(&subject, None).await,
+            };
+            if let Some(failure) = &collected.failure {
+                tracing::info!(%subject, message = failure.message, "outputs were not kept");
+            }
+            let _ending = inputs.send(Input::Collected { subject, collected: Box::new(collected) }).await;
+        });
+    }
+
+    pub(super) fn remove_directories(&self, attempts: &[AttemptId]) {
+        for attempt in attempts {
+            match self.parts.layout.discard(attempt, &self.parts.trash) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(%attempt, %error, "cannot put a task directory away");
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        self.parts.trash.empty(&self.parts.layout);
+    }
+}
+
+/// Whose files are staged.
+enum Work {
+    Attempt(Arc<AttemptPlan>),
+    StartTask(Arc<StartTaskPlan>),
+}
+
+impl Work {
+    fn resource_files(&self) -> &[muster_proto::convert::PlannedFile] {
+        match self {
+            Self::Attempt(plan) => &plan.resource_files,
+            Self::StartTask(plan) => &plan.resource_files,
+        }
+    }
+}
+
+fn no_plan() -> FailureInfo {
+    FailureInfo::new(
+        Cause::Internal,
+        "the agent has lost the plan of this command: this is a defect of Muster",
+    )
+}
+
+fn place_failure(error: &io::Error) -> FailureInfo {
+    if is_full(error) {
+        let words = "the disk of the node is full: its task directory cannot be made; free some, or use a node with a \
+                     larger disk";
+        return FailureInfo::new(Cause::DiskFull, words);
+    }
+    FailureInfo::new(Cause::Internal, format!("the node cannot make the task's directory: {error}"))
+}

@@ -1,0 +1,316 @@
+//! Turns a plan into what the supervisor runs: words of the command line, environment, user, limits.
+//!
+//! The command line is split by the quoting rules of a shell and run without one. The environment starts empty: the
+//! plan's settings, then the variables of the reference (azure-batch.md 3.9), which win. What cannot be launched is told in
+//! words for whoever wrote the task.
+
+use crate::custody::key_of;
+use crate::workdir::Layout;
+use muster_agent_core::Subject;
+use muster_model::cause::FailureInfo;
+use muster_model::spec::{EnvironmentSetting, UserIdentity};
+use muster_model::state::ElevationLevel;
+use muster_model::{AccountName, Cause, NodeId, PoolId};
+use muster_proto::convert::AttemptLimits;
+use muster_supervisor::{KeyError, Limits, Spec, SpecError, TaskUser};
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+/// PATH when the plan sets none: where a Linux system keeps its programs.
+const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Group and others may read what a task makes, and not write it.
+const UMASK: u32 = 0o022;
+/// Tasks are ended before the agent when the machine runs out of memory.
+const OOM_SCORE_ADJ: i16 = 500;
+
+/// Whom tasks may run as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Users {
+    /// Whether the agent is root and can give tasks another user.
+    pub(crate) privileged: bool,
+    /// User id of tasks that are not administrators.
+    pub(crate) task_uid: u32,
+    /// Their group id.
+    pub(crate) task_gid: u32,
+}
+
+/// What the node is, for the environment of its tasks.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeNames {
+    pub(crate) account: AccountName,
+    pub(crate) pool: PoolId,
+    pub(crate) node: NodeId,
+}
+
+/// A command to run, of an attempt or of the start task.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Command<'a> {
+    pub(crate) subject: &'a Subject,
+    pub(crate) command_line: &'a str,
+    pub(crate) environment: &'a [EnvironmentSetting],
+    pub(crate) user: UserIdentity,
+    pub(crate) limits: AttemptLimits,
+    pub(crate) wall_clock: Option<Duration>,
+    pub(crate) account_url: &'a str,
+    pub(crate) is_dedicated: bool,
+}
+
+/// Why a command cannot be launched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LaunchError {
+    #[error("the command line is empty: name a program")]
+    Empty,
+    #[error(
+        "the command line has a {quote} at column {column} that is never closed: close it, or write it as \\{quote}"
+    )]
+    Quote { quote: char, column: usize },
+    #[error("the command line ends in a backslash at column {column}: remove it, or write \\\\")]
+    Backslash { column: usize },
+    #[error(
+        "the task asks for an administrator and the agent of this node does not run as root: use elevation level \
+         nonadmin, or run the agent as root"
+    )]
+    NoAdministrator,
+    #[error("the names of job and task make a key that is not possible: {0}")]
+    Key(#[from] KeyError),
+    #[error("the command cannot be run: {0}")]
+    Spec(SpecError),
+}
+
+impl LaunchError {
+    /// The failure that is reported.
+    pub(crate) fn failure(&self) -> FailureInfo {
+        FailureInfo::new(Cause::LaunchFailed, self.to_string())
+    }
+}
+
+impl Users {
+    /// Who owns a working directory; `None` is the agent's own user.
+    pub(crate) fn owner(&self, identity: UserIdentity) -> Result<Option<(u32, u32)>, LaunchError> {
+        match (self.privileged, identity.elevation) {
+            (true, ElevationLevel::NonAdmin) => Ok(Some((self.task_uid, self.task_gid))),
+            (true, ElevationLevel::Admin) | (false, ElevationLevel::NonAdmin) => Ok(None),
+            (false, ElevationLevel::Admin) => Err(LaunchError::NoAdministrator),
+        }
+    }
+}
+
+/// Makes what the supervisor runs.
+pub(crate) fn spec(
+    layout: &Layout,
+    names: &NodeNames,
+    users: &Users,
+    command: &Command<'_>,
+) -> Result<Spec, LaunchError> {
+    let owner = users.owner(command.user)?;
+    let place = layout.place_path(command.subject);
+    let argv = split(command.command_line)?.into_iter().map(OsString::from).collect();
+    let mut spec = Spec::new(key_of(command.subject)?, argv);
+    spec.env = environment(layout, names, command, &place);
+    spec.cwd = place.join("wd");
+    spec.stdout = Some(place.join("stdout.txt"));
+    spec.stderr = Some(place.join("stderr.txt"));
+    spec.user = owner.map(|(uid, gid)| TaskUser { uid, gid, groups: Vec::new() });
+    spec.umask = UMASK;
+    spec.oom_score_adj = OOM_SCORE_ADJ;
+    spec.limits = Limits {
+        memory_bytes: (command.limits.memory_bytes > 0).then_some(command.limits.memory_bytes),
+        cpu_millis: u32::try_from(command.limits.cpu_millis).ok().filter(|millis| *millis > 0),
+        pids_max: command.limits.pids_max,
+        wall_clock_ms: command
+            .wall_clock
+            .map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1)),
+        ..Limits::default()
+    };
+    spec.check().map_err(LaunchError::Spec)?;
+    Ok(spec)
+}
+
+fn environment(
+    layout: &Layout,
+    names: &NodeNames,
+    command: &Command<'_>,
+    place: &Path,
+) -> Vec<(OsString, OsString)> {
+    let root = layout.batch_path();
+    let wd = place.join("wd");
+    let text = |value: &str| OsString::from(value);
+    let mut variables: Vec<(&str, OsString)> = vec![
+        ("AZ_BATCH_ACCOUNT_NAME", text(names.account.as_str())),
+        ("AZ_BATCH_ACCOUNT_URL", text(command.account_url)),
+        ("AZ_BATCH_POOL_ID", text(names.pool.as_str())),
+        ("AZ_BATCH_NODE_ID", text(names.node.as_str())),
+        ("AZ_BATCH_NODE_IS_DEDICATED", text(if command.is_dedicated { "true" } else { "false" })),
+        ("AZ_BATCH_NODE_SHARED_DIR", root.join("shared").into()),
+        ("AZ_BATCH_NODE_STARTUP_DIR", root.join("startup").into()),
+        ("AZ_BATCH_NODE_MOUNTS_DIR", root.join("fsmounts").into()),
+        ("AZ_BATCH_NODE_ROOT_DIR", root.into()),
+        ("AZ_BATCH_TASK_DIR", place.into()),
+        ("AZ_BATCH_CERTIFICATES_DIR", wd.join("certs").into()),
+        ("AZ_BATCH_TASK_WORKING_DIR", wd.clone().into()),
+        ("AZ_BATCH_TASK_RESERVED_EPHEMERAL_DISK_SPACE_BYTES", command.limits.disk_bytes.to_string().into()),
+    ];
+    if let Subject::Attempt(attempt) = command.subject {
+        variables.push(("AZ_BATCH_JOB_ID", text(attempt.job.as_str())));
+        variables.push(("AZ_BATCH_TASK_ID", text(attempt.task.as_str())));
+    }
+    let set = |name: &str| command.environment.iter().any(|setting| setting.name == name);
+    for (name, default) in [("PATH", text(PATH_DEFAULT)), ("HOME", wd.into())] {
+        if !set(name) {
+            variables.push((name, default));
+        }
+    }
+    let ours = |name: &str| variables.iter().any(|(own, _)| *own == name);
+    let given = command.environment.iter().filter(|setting| !ours(&setting.name));
+    // Of two settings of one name the later counts, as in a shell.
+    let mut merged: Vec<(OsString, OsString)> =
+        Vec::with_capacity(variables.len() + command.environment.len());
+    for setting in given {
+        let name = OsString::from(&setting.name);
+        merged.retain(|(before, _)| *before != name);
+        merged.push((name, OsString::from(&setting.value)));
+    }
+    merged.extend(variables.into_iter().map(|(name, value)| (OsString::from(name), value)));
+    merged
+}
+
+/// Splits a command line by the quoting rules of POSIX shells: blanks separate, `'...'` is literal, `"..."` knows the
+/// escapes `\" \\ \$ \``, and a backslash elsewhere takes the next character literally. Nothing is expanded.
+fn split(line: &str) -> Result<Vec<String>, LaunchError> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut characters = line.chars().zip(1_usize..);
+    while let Some((character, column)) = characters.next() {
+        match character {
+            ' ' | '\t' | '\n' | '\r' => words.extend(word.take()),
+            '\'' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match characters.next() {
+                        Some(('\'', _)) => break,
+                        Some((inner, _)) => word.push(inner),
+                        None => return Err(LaunchError::Quote { quote: '\'', column }),
+                    }
+                }
+            }
+            '"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match characters.next() {
+                        Some(('"', _)) => break,
+                        Some(('\\', _)) => match characters.next() {
+                            Some((escaped @ ('"' | '\\' | '$' | '`'), _)) => word.push(escaped),
+                            Some(('\n', _)) => {}
+                            Some((other, _)) => word.extend(['\\', other]),
+                            None => return Err(LaunchError::Quote { quote: '"', column }),
+                        },
+                        Some((inner, _)) => word.push(inner),
+                        None => return Err(LaunchError::Quote { quote: '"', column }),
+                    }
+                }
+            }
+            '\\' => match characters.next() {
+                Some(('\n', _)) => {}
+                Some((escaped, _)) => word.get_or_insert_default().push(escaped),
+                None => return Err(LaunchError::Backslash { column }),
+            },
+            other => word.get_or_insert_default().push(other),
+        }
+    }
+    words.extend(word);
+    if words.is_empty() { Err(LaunchError::Empty) } else { Ok(words) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        split(line).unwrap()
+    }
+
+    #[test]
+    fn command_lines_are_split_as_a_shell_does_and_nothing_is_expanded() {
+        assert_eq!(words("  echo  a b "), ["echo", "a", "b"]);
+        assert_eq!(words(r#"sh -c 'a "b" $HOME'"#), ["sh", "-c", r#"a "b" $HOME"#]);
+        assert_eq!(words(r#"e "a \"b\" \n $X" c\ d"#), ["e", r#"a "b" \n $X"#, "c d"]);
+        assert_eq!(words("a'b'\"c\" '' *"), ["abc", "", "*"]);
+        assert_eq!(words("a\\\nb"), ["ab"]);
+    }
+
+    #[test]
+    fn bad_quoting_names_the_column() {
+        assert_eq!(split("echo 'a b"), Err(LaunchError::Quote { quote: '\'', column: 6 }));
+        assert_eq!(split("echo é \"a\\"), Err(LaunchError::Quote { quote: '"', column: 8 }));
+        assert_eq!(split("echo a\\"), Err(LaunchError::Backslash { column: 7 }));
+        assert_eq!(split(" \t"), Err(LaunchError::Empty));
+    }
+
+    fn launched(environment: &[EnvironmentSetting]) -> Spec {
+        let temporary = tempfile::tempdir().unwrap();
+        let layout = Layout::open(temporary.path()).unwrap();
+        let names = NodeNames {
+            account: "studio".parse().unwrap(),
+            pool: "p".parse().unwrap(),
+            node: "n-1".parse().unwrap(),
+        };
+        let users = Users { privileged: true, task_uid: 64_000, task_gid: 64_001 };
+        let attempt =
+            muster_model::AttemptId { job: "j".parse().unwrap(), task: "t".parse().unwrap(), number: 1 };
+        let command = Command {
+            subject: &Subject::Attempt(attempt),
+            command_line: "true",
+            environment,
+            user: UserIdentity::default(),
+            limits: AttemptLimits { memory_bytes: 64 << 20, cpu_millis: 500, ..AttemptLimits::default() },
+            wall_clock: Some(Duration::from_secs(2)),
+            account_url: "https://c:1",
+            is_dedicated: true,
+        };
+        spec(&layout, &names, &users, &command).unwrap()
+    }
+
+    fn value<'a>(spec: &'a Spec, name: &str) -> Option<&'a str> {
+        let found: Vec<_> = spec.env.iter().filter(|(own, _)| own == name).collect();
+        assert!(found.len() <= 1, "{name} is set {} times", found.len());
+        found.first().and_then(|(_, value)| value.to_str())
+    }
+
+    #[test]
+    fn the_environment_starts_empty_and_the_reference_s_variables_win() {
+        let setting = |name: &str, value: &str| EnvironmentSetting { name: name.into(), value: value.into() };
+        let spec = launched(&[
+            setting("A", "1"),
+            setting("A", "2"),
+            setting("AZ_BATCH_NODE_ID", "forged"),
+            setting("PATH", "/opt/bin"),
+        ]);
+        assert_eq!(value(&spec, "A"), Some("2"));
+        assert_eq!(value(&spec, "PATH"), Some("/opt/bin"));
+        assert_eq!(value(&spec, "AZ_BATCH_NODE_ID"), Some("n-1"));
+        assert_eq!(value(&spec, "AZ_BATCH_TASK_ID"), Some("t"));
+        assert!(value(&spec, "AZ_BATCH_TASK_WORKING_DIR").is_some_and(|wd| wd.ends_with("/j/job-1/t/wd")));
+        assert_eq!(value(&spec, "CARGO_MANIFEST_DIR"), None);
+        assert_eq!(value(&launched(&[]), "PATH"), Some(PATH_DEFAULT));
+    }
+
+    #[test]
+    fn limits_and_user_reach_the_supervisor() {
+        let spec = launched(&[]);
+        assert_eq!(spec.limits.memory_bytes, Some(64 << 20));
+        assert_eq!((spec.limits.cpu_millis, spec.limits.wall_clock_ms), (Some(500), Some(2_000)));
+        assert_eq!(
+            spec.user.map(|user| (user.uid, user.gid, user.groups)),
+            Some((64_000, 64_001, Vec::new()))
+        );
+    }
+
+    #[test]
+    fn an_administrator_needs_an_agent_that_is_root() {
+        let users = Users { privileged: false, task_uid: 1, task_gid: 1 };
+        let admin = UserIdentity { elevation: ElevationLevel::Admin, ..UserIdentity::default() };
+        assert_eq!(users.owner(admin), Err(LaunchError::NoAdministrator));
+        assert_eq!(users.owner(UserIdentity::default()), Ok(None));
+    }
+}

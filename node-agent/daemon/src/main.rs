@@ -1,0 +1,77 @@
+//! `muster-agent`: makes a machine a compute node of a pool and runs its tasks.
+//!
+//! Map, from the outside in: `config` the settings; `identity`, `facts` who and what the node is; `link` the connection
+//! to the controller, `session` what is said on it; `custody` the way to the supervisor; `workdir` the directories of the
+//! node, `staging` what goes into them, `launch` what runs in them, `output` and `files` what comes out of them;
+//! `journal` and `codec` what must not be forgotten; `driver` the loop around the core (muster-agent-core), which decides
+//! everything. `wake` is its clock.
+
+mod codec;
+mod config;
+mod custody;
+mod driver;
+mod facts;
+mod files;
+mod identity;
+mod journal;
+mod launch;
+mod link;
+mod node;
+mod output;
+mod session;
+mod staging;
+mod wake;
+mod workdir;
+
+use crate::config::{Args, Config};
+use clap::Parser;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Exit code for settings that cannot be used.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let (config, listing) = match Config::read(&args, std::env::vars_os()) {
+        Ok(read) => read,
+        Err(problems) => return complain(&problems, USAGE),
+    };
+    if args.check_config {
+        return match std::io::stdout().write_all(listing.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(&error, 1),
+        };
+    }
+    if let Err(error) = muster_runtime::telemetry::start(&config.log) {
+        return complain(&error, USAGE);
+    }
+    muster_runtime::tls::install_provider();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error, 1),
+    };
+    let outcome = runtime.block_on(node::run(config));
+    // Tasks that block on a dead disk may not keep the process from ending.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the agent cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says what is wrong, with its causes, on standard error.
+fn complain(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    let mut words = format!("muster-agent: {error}\n");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words.push_str(&format!("  because: {cause}\n"));
+        source = cause.source();
+    }
+    // Nobody is left to tell if this fails.
+    let _unheard = std::io::stderr().write_all(words.as_bytes());
+    ExitCode::from(code)
+}

@@ -1,0 +1,284 @@
+//! The life of the process: directories, supervisor, identity, then the driver until it ends, then what that end asks for.
+
+use crate::config::Config;
+use crate::custody::{self, Ask, Custody, SupervisorSettings};
+use crate::driver::{Driver, Ended, INPUTS_MAX, Parts};
+use crate::facts::Machine;
+use crate::files::Files;
+use crate::identity::{self, Identity};
+use crate::journal::{self, Journal};
+use crate::launch::{NodeNames, Users};
+use crate::link::{self, Link};
+use crate::output::Outputs;
+use crate::session::{self, SessionSettings};
+use crate::staging::Stager;
+use crate::workdir::{Layout, Trash};
+use anyhow::Context as _;
+use muster_model::node::MachineFacts;
+use muster_runtime::backoff::Backoff;
+use muster_runtime::clock;
+use muster_runtime::shutdown::Shutdown;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// First and longest wait between tries to join or renew.
+const WAITS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// How long the supervisor may take to end all tasks when it is told to go.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(15);
+/// Session events that wait for the loop.
+const EVENTS_MAX: usize = 256;
+
+/// Runs the node until it is told to stop or to leave.
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    let shutdown = Shutdown::on_signals()?;
+    let layout = Arc::new(Layout::open(&config.root)?);
+    let _lock = lock(&layout)?;
+    check_traversal(layout.root(), &config.users)?;
+    let machine = Machine::look(layout.root())?;
+    let supervisor = SupervisorSettings {
+        program: config.supervisor.clone(),
+        state_dir: layout.supervisor_path(),
+        cgroup_root: config.cgroup_root.clone(),
+    };
+    let connection = custody::connect_or_start(&supervisor).await?;
+    for note in &connection.capabilities.notes {
+        tracing::warn!(note, "this node can enforce less than it might");
+    }
+    let facts = machine.facts(layout.root(), &connection.capabilities, config.users.privileged)?;
+    let (custody, asks) = Custody::new();
+    let (inputs_sender, inputs) = mpsc::channel(INPUTS_MAX);
+    let identity = tokio::select! {
+        identity = become_node(&config, &layout, &machine, &facts) => identity?,
+        () = shutdown.begun() => return Ok(()),
+    };
+    let talking = tokio::spawn(custody::run(connection, supervisor, asks, inputs_sender.clone()));
+    let ended = drive(
+        &config,
+        &layout,
+        &machine,
+        facts,
+        identity,
+        custody.clone(),
+        (inputs_sender, inputs),
+        &shutdown,
+    )
+    .await?;
+    match ended {
+        Ended::TasksStay => tracing::info!("stopping; tasks go on under their supervisor"),
+        Ended::TasksGone => end_supervisor(&custody).await,
+        Ended::Left => {
+            end_supervisor(&custody).await;
+            identity::remove(&layout.agent_path())?;
+            Journal::create(layout.agent(), &machine.boot_id, &[])?;
+            tracing::info!("left the pool");
+        }
+    }
+    talking.abort();
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "the wiring of one process, called once")]
+async fn drive(
+    config: &Config,
+    layout: &Arc<Layout>,
+    machine: &Machine,
+    facts: MachineFacts,
+    identity: Identity,
+    custody: Custody,
+    (inputs_sender, inputs): (
+        mpsc::Sender<muster_agent_core::Input>,
+        mpsc::Receiver<muster_agent_core::Input>,
+    ),
+    shutdown: &Shutdown,
+) -> anyhow::Result<Ended> {
+    let (channel, link) = Link::new();
+    let stager = Stager::open(layout.agent(), config.cache_bytes_max, config.allow_link_local, link.clone())?;
+    let trash = Arc::new(Trash::new());
+    trash.empty(layout);
+    let names = NodeNames {
+        account: identity.account.clone(),
+        pool: identity.pool.clone(),
+        node: identity.node.clone(),
+    };
+    let parts = Parts {
+        layout: Arc::clone(layout),
+        trash,
+        custody,
+        stager: Arc::new(stager),
+        outputs: Arc::new(Outputs::new(Arc::clone(layout), link.clone())),
+        files: Arc::new(Files::new(Arc::clone(layout), link.clone())),
+        names,
+        users: config.users,
+        facts,
+        ready_file: config.ready_file.clone(),
+        stop_tasks_on_exit: config.stop_tasks_on_exit,
+        inputs: inputs_sender,
+    };
+    let driver = Driver::load(parts, journal::read(layout.agent())?)?;
+    let (events_sender, events) = mpsc::channel(EVENTS_MAX);
+    let (newest, identity) = watch::channel(Arc::new(identity));
+    let session = tokio::spawn(session::run(SessionSettings {
+        controller: config.controller.clone(),
+        identity,
+        channel,
+        events: events_sender,
+    }));
+    let renewing = tokio::spawn(keep_renewed(link, newest, layout.agent_path(), machine.machine_id.clone()));
+    let ended = driver.run(inputs, events, shutdown).await;
+    session.abort();
+    renewing.abort();
+    Ok(ended?)
+}
+
+/// Keeps a second agent out of the directory for as long as the file is open.
+fn lock(layout: &Layout) -> anyhow::Result<Flock<File>> {
+    let file = layout.agent().append_file("lock", 0o600).context("cannot open the agent's lock")?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        anyhow::Error::new(errno).context(format!(
+            "another muster-agent runs on {}: stop it first, or give this one another --root",
+            layout.root().display()
+        ))
+    })
+}
+
+/// Checks that tasks can reach their directories: every directory above must let their user pass.
+fn check_traversal(root: &Path, users: &Users) -> anyhow::Result<()> {
+    if !users.privileged {
+        return Ok(());
+    }
+    for folder in root.ancestors() {
+        let facts = folder.metadata().with_context(|| format!("cannot look at {}", folder.display()))?;
+        let may_pass = if facts.uid() == users.task_uid {
+            0o100
+        } else if facts.gid() == users.task_gid {
+            0o010
+        } else {
+            0o001
+        };
+        anyhow::ensure!(
+            facts.mode() & may_pass != 0,
+            "tasks run as user {} and cannot pass through {}: run `chmod o+x {}` or choose another --root",
+            users.task_uid,
+            folder.display(),
+            folder.display(),
+        );
+    }
+    Ok(())
+}
+
+/// The identity of this node: what is on disk, or what joining gives.
+async fn become_node(
+    config: &Config,
+    layout: &Layout,
+    machine: &Machine,
+    facts: &MachineFacts,
+) -> anyhow::Result<Identity> {
+    let agent_dir = layout.agent_path();
+    if let Some(identity) = identity::load(&agent_dir, &machine.machine_id)? {
+        return Ok(identity);
+    }
+    let joining = link::begin(config.token.as_ref(), &agent_dir)?;
+    let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+    let identity = loop {
+        match link::join(&joining, &config.controller, facts).await {
+            Ok(identity) => break identity,
+            Err(error) if error.may_pass() => {
+                let error = anyhow::Error::new(error);
+                tracing::warn!(error = format!("{error:#}"), "cannot join yet; trying again");
+                tokio::time::sleep(backoff.next_delay()).await;
+            }
+            Err(error) => return Err(anyhow::Error::new(error).context("cannot join a pool")),
+        }
+    };
+    // What an earlier node left here is not this one's.
+    Journal::create(layout.agent(), &machine.boot_id, &[])?;
+    identity::store(&agent_dir, &machine.machine_id, &identity)?;
+    tracing::info!(account = %identity.account, pool = %identity.pool, node = %identity.node, "joined a pool");
+    Ok(identity)
+}
+
+/// Asks for a fresh certificate whenever two thirds of the old one's life have passed. Ends only by an error that would
+/// come again.
+async fn keep_renewed(
+    link: Link,
+    newest: watch::Sender<Arc<Identity>>,
+    agent_dir: PathBuf,
+    machine_id: String,
+) {
+    let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+    loop {
+        let identity = Arc::clone(&newest.borrow());
+        let wait = match identity.renew_in(clock::wall_us() / 1_000_000) {
+            Ok(wait) => wait,
+            Err(error) => {
+                tracing::error!(%error, "the node's certificate cannot be read and will not be renewed");
+                return;
+            }
+        };
+        // A wall clock that is set is noticed within an hour.
+        if !wait.is_zero() {
+            tokio::time::sleep(wait.min(Duration::from_secs(3600))).await;
+            continue;
+        }
+        match renew_once(&link, &identity, &agent_dir, &machine_id).await {
+            Ok(renewed) => {
+                tracing::info!("renewed the node's certificate");
+                newest.send_replace(Arc::new(renewed));
+                backoff.reset();
+            }
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "cannot renew the node's certificate yet")
+            }
+        }
+        tokio::time::sleep(backoff.next_delay().max(Duration::from_secs(1))).await;
+    }
+}
+
+async fn renew_once(
+    link: &Link,
+    old: &Identity,
+    agent_dir: &Path,
+    machine_id: &str,
+) -> anyhow::Result<Identity> {
+    let mut node = link.node().await?;
+    let renewed = link::renew(&mut node, old).await?;
+    identity::store(agent_dir, machine_id, &renewed)?;
+    Ok(renewed)
+}
+
+/// Ends all tasks and the supervisor.
+async fn end_supervisor(custody: &Custody) {
+    let (done, ended) = oneshot::channel();
+    custody.ask(Ask::Shutdown { kill_tasks: true, done });
+    if tokio::time::timeout(SHUTDOWN_LIMIT, ended).await.is_err() {
+        tracing::warn!(limit = ?SHUTDOWN_LIMIT, "the supervisor has not ended in time; it may still hold tasks");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_that_tasks_cannot_pass_is_named() {
+        let temporary = tempfile::tempdir().unwrap();
+        let users = Users { privileged: true, task_uid: 64_123, task_gid: 64_123 };
+        let inner = temporary.path().join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        std::fs::set_permissions(temporary.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(check_traversal(&inner, &users).is_ok());
+        std::fs::set_permissions(temporary.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        let error = check_traversal(&inner, &users).unwrap_err().to_string();
+        assert!(
+            error.contains(&temporary.path().display().to_string()) && error.contains("64123"),
+            "{error}"
+        );
+        assert!(check_traversal(&inner, &Users { privileged: false, ..users }).is_ok());
+    }
+}

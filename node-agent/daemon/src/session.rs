@@ -1,0 +1,272 @@
+//! The session: one stream to the controller at a time, made again with growing waits whenever it breaks.
+//!
+//! It carries messages and decides nothing: what comes is turned into the core's words and handed to the driver, what the driver
+//! says goes out. A part of a message that cannot be read is left out with a warning; both ends use the same
+//! conversions, so that is another version's doing.
+
+use crate::config::ControllerUrl;
+use crate::files::{ReadRequest, Target, Wish};
+use crate::identity::Identity;
+use crate::link::{self, LinkError};
+use muster_agent_core::SessionId;
+use muster_agent_core::input::{Kill, KillReason, Verdict};
+use muster_model::{AttemptId, FilePath};
+use muster_proto::convert::{AttemptPlan, NodeSettings, StartTaskPlan};
+use muster_proto::wire::{self, controller_message::Body};
+use muster_runtime::backoff::Backoff;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::Status;
+use tonic::transport::Channel;
+
+/// Messages that wait to go out: reports are batched, so a queue this long means that the controller is stuck.
+const OUTGOING_MAX: usize = 256;
+/// First and longest wait between connections: quick after a restart of the controller, gentle in a longer absence.
+const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// A session that lived this long was a good one: the next wait is a short one again.
+const GOOD_SESSION: Duration = Duration::from_secs(10);
+
+/// What happens with the session.
+#[derive(Debug)]
+pub(crate) enum SessionEvent {
+    /// A stream is open; what is put into `say` goes out on it. Dropping `open` closes it.
+    Opened { id: SessionId, say: mpsc::Sender<wire::AgentMessage>, open: DropGuard },
+    /// A stream broke.
+    Closed(SessionId),
+    /// The controller said something.
+    Heard { id: SessionId, heard: Heard },
+    /// The controller does not know this node any more.
+    Unknown,
+}
+
+/// What the controller said.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Welcome {
+        lease_ttl: Duration,
+        heartbeat_interval: Option<Duration>,
+        settings: Arc<NodeSettings>,
+        verdicts: Vec<(AttemptId, Verdict)>,
+        acknowledged: u64,
+    },
+    LeaseGranted {
+        sequence: u64,
+        ttl: Duration,
+    },
+    Assign(Vec<AttemptPlan>),
+    Recall(Vec<AttemptId>),
+    Kill(Vec<Kill>),
+    Acknowledge(u64),
+    Settings(Arc<NodeSettings>),
+    RunStartTask(Arc<StartTaskPlan>),
+    RemoveDirectories(Vec<AttemptId>),
+    Leave,
+    Read(ReadRequest),
+    CancelRead(String),
+}
+
+/// What a session needs.
+pub(crate) struct SessionSettings {
+    pub(crate) controller: ControllerUrl,
+    /// The newest identity.
+    pub(crate) identity: watch::Receiver<Arc<Identity>>,
+    /// Told of each connection.
+    pub(crate) channel: watch::Sender<Option<Channel>>,
+    /// Told of everything.
+    pub(crate) events: mpsc::Sender<SessionEvent>,
+}
+
+/// Keeps a session for as long as somebody listens.
+pub(crate) async fn run(settings: SessionSettings) {
+    let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+    for id in 1.. {
+        let begun = tokio::time::Instant::now();
+        let result = one(&settings, id).await;
+        settings.channel.send_replace(None);
+        match result {
+            Ok(()) => tracing::info!(session = id, "the controller ended the session"),
+            Err(End::NobodyListens) => return,
+            Err(End::Link(error)) => tracing::warn!(error = chain(&error), "cannot reach the controller"),
+            Err(End::Status(status)) if is_unknown(&status) => {
+                tracing::warn!(reason = status.message(), "the controller does not know this node any more");
+                let _ending = settings.events.send(SessionEvent::Unknown).await;
+                return;
+            }
+            Err(End::Status(status)) => {
+                tracing::warn!(code = ?status.code(), reason = status.message(), "the session broke");
+            }
+        }
+        if settings.events.send(SessionEvent::Closed(id)).await.is_err() {
+            return;
+        }
+        if begun.elapsed() >= GOOD_SESSION {
+            backoff.reset();
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}
+
+/// An error with what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Whether a refusal says that the node is gone for good.
+fn is_unknown(status: &Status) -> bool {
+    match muster_proto::convert::reason_of(status) {
+        Some(wire::ErrorReason::NodeUnknown | wire::ErrorReason::NodeNotFound) => true,
+        Some(_) | None => false,
+    }
+}
+
+/// Why a session ended.
+enum End {
+    Link(LinkError),
+    Status(Status),
+    NobodyListens,
+}
+
+async fn one(settings: &SessionSettings, id: SessionId) -> Result<(), End> {
+    let identity = Arc::clone(&settings.identity.borrow());
+    let (channel, mut node) = link::open(&settings.controller, &identity).await.map_err(End::Link)?;
+    let (say, outgoing) = mpsc::channel(OUTGOING_MAX);
+    let listens =
+        |sent: Result<(), _>| sent.map_err(|_: mpsc::error::SendError<SessionEvent>| End::NobodyListens);
+    // The Hello goes first: the controller answers the call itself only when it has read it.
+    let closed = CancellationToken::new();
+    let open = closed.clone().drop_guard();
+    listens(settings.events.send(SessionEvent::Opened { id, say, open }).await)?;
+    let mut incoming = node.session(ReceiverStream::new(outgoing)).await.map_err(End::Status)?.into_inner();
+    settings.channel.send_replace(Some(channel));
+    loop {
+        let message = tokio::select! {
+            message = incoming.message() => message.map_err(End::Status)?,
+            () = closed.cancelled() => return Ok(()),
+        };
+        let Some(message) = message else { return Ok(()) };
+        if let Some(heard) = message.body.and_then(heard) {
+            listens(settings.events.send(SessionEvent::Heard { id, heard }).await)?;
+        }
+    }
+}
+
+fn heard(body: Body) -> Option<Heard> {
+    Some(match body {
+        Body::Welcome(welcome) => self::welcome(welcome)?,
+        Body::LeaseGranted(granted) => {
+            Heard::LeaseGranted { sequence: granted.sequence, ttl: span(granted.lease_ttl)? }
+        }
+        Body::Assign(assign) => Heard::Assign(readable(assign.plans)),
+        Body::Recall(recall) => Heard::Recall(readable(recall.attempts)),
+        Body::KillAttempts(kills) => Heard::Kill(kills.attempts.into_iter().filter_map(kill).collect()),
+        Body::Acknowledge(acknowledge) => Heard::Acknowledge(acknowledge.sequence),
+        Body::ReadFile(read) => {
+            let path = safe_path(&read.path)?;
+            let wish = Wish::Read { path, offset: read.offset, length: read.length, follow: read.follow };
+            Heard::Read(ReadRequest { id: read.read_id, target: target(read.target)?, wish })
+        }
+        Body::ListDirectory(list) => {
+            let wish = Wish::List {
+                prefix: list.prefix,
+                recursive: list.recursive,
+                after: list.after_path,
+                limit: usize::try_from(list.limit).unwrap_or(usize::MAX),
+            };
+            Heard::Read(ReadRequest { id: list.read_id, target: target(list.target)?, wish })
+        }
+        Body::CancelRead(cancel) => Heard::CancelRead(cancel.read_id),
+        Body::RunStartTask(run) => Heard::RunStartTask(Arc::new(one_readable(run.start_task?)?)),
+        Body::Settings(settings) => Heard::Settings(Arc::new(one_readable(settings)?)),
+        Body::Leave(leave) => {
+            tracing::info!(reason = leave.reason, "the controller takes this node out of its pool");
+            Heard::Leave
+        }
+        Body::Reboot(_) => {
+            tracing::warn!("the controller asks for a reboot, which this version does not do");
+            return None;
+        }
+        Body::RemoveDirectories(remove) => Heard::RemoveDirectories(readable(remove.attempts)),
+    })
+}
+
+fn welcome(welcome: wire::Welcome) -> Option<Heard> {
+    let verdict = |answer: wire::HeldAnswer| {
+        let verdict = match answer.verdict() {
+            wire::HeldVerdict::Keep => Verdict::Keep,
+            wire::HeldVerdict::Kill => Verdict::Kill,
+            wire::HeldVerdict::Acknowledged => Verdict::Acknowledged,
+            wire::HeldVerdict::Unspecified => return None,
+        };
+        Some((one_readable(answer.attempt?)?, verdict))
+    };
+    Some(Heard::Welcome {
+        lease_ttl: span(welcome.lease_ttl)?,
+        heartbeat_interval: span(welcome.heartbeat_interval),
+        settings: Arc::new(one_readable(welcome.settings?)?),
+        verdicts: welcome.held.into_iter().filter_map(verdict).collect(),
+        acknowledged: welcome.acknowledged_sequence,
+    })
+}
+
+fn kill(kill: wire::KillAttempt) -> Option<Kill> {
+    let reason = match kill.reason() {
+        wire::KillReason::Terminated | wire::KillReason::Unspecified => KillReason::Terminated,
+        wire::KillReason::Requeued => KillReason::Requeued,
+        wire::KillReason::Fenced => KillReason::Stale,
+    };
+    Some(Kill { attempt: one_readable(kill.attempt?)?, reason, grace: span(kill.grace).unwrap_or_default() })
+}
+
+fn target(target: Option<wire::ReadTarget>) -> Option<Target> {
+    Some(match target?.target? {
+        wire::read_target::Target::Attempt(attempt) => Target::Attempt(one_readable(attempt)?),
+        wire::read_target::Target::NodeRoot(_) => Target::NodeRoot,
+    })
+}
+
+fn safe_path(path: &str) -> Option<String> {
+    match FilePath::parse(path) {
+        Ok(path) => Some(path.to_string()),
+        Err(error) => {
+            tracing::warn!(%error, "a path to read cannot be used");
+            None
+        }
+    }
+}
+
+fn span(span: Option<prost_types::Duration>) -> Option<Duration> {
+    span.and_then(|span| Duration::try_from(span).ok()).filter(|span| !span.is_zero())
+}
+
+/// The items that can be read; the others are told of in the log.
+fn readable<W, T>(items: Vec<W>) -> Vec<T>
+where
+    T: TryFrom<W>,
+    T::Error: std::fmt::Display,
+{
+    items.into_iter().filter_map(one_readable).collect()
+}
+
+fn one_readable<W, T>(item: W) -> Option<T>
+where
+    T: TryFrom<W>,
+    T::Error: std::fmt::Display,
+{
+    match T::try_from(item) {
+        Ok(item) => Some(item),
+        Err(error) => {
+            tracing::error!(%error, "a part of a message from the controller cannot be read; are both of one version?");
+            None
+        }
+    }
+}

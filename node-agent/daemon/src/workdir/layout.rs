@@ -1,0 +1,297 @@
+//! Where everything of a node lies below its root directory, in the names of the reference (azure-batch.md 3.10).
+//!
+//! ```text
+//! ROOT/batch/                          AZ_BATCH_NODE_ROOT_DIR
+//!   workitems/<job>/job-1/<task>/      a task: stdout.txt, stderr.txt, wd/
+//!   startup/                           the start task, likewise; tasks may read it
+//!   shared/                            for all tasks to read and write
+//!   applications/ fsmounts/ volatile/
+//! ROOT/agent/                          the agent's own: identity, journal, cache; nobody else may look
+//! ROOT/supervisor/                     the supervisor's own
+//! ROOT/trash/                          trees that wait for their removal
+//! ```
+//!
+//! A task owns its `wd` and nothing above it, so it can neither replace it nor its output files.
+
+use super::dir::{Dir, give};
+use muster_agent_core::Subject;
+use muster_model::{AttemptId, FilePath};
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// Permission bits of directories that tasks pass through: they may look and not change.
+const OPEN_MODE: u32 = 0o755;
+/// Permission bits of the directories that only the agent uses.
+const PRIVATE_MODE: u32 = 0o700;
+/// Permission bits of a task's working directory: its files are not other users' business.
+const WORK_MODE: u32 = 0o750;
+/// Permission bits of the directory that all tasks of the node share: each may add files, none may remove another user's.
+const SHARED_MODE: u32 = 0o1777;
+/// Where trees wait for their removal.
+const TRASH_NAME: &str = "trash";
+
+/// Why the node's directories cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LayoutError {
+    #[error("cannot make the directory {path}: choose another --root or give its owner the right to write")]
+    Make {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot open {path} safely (openat2): the node needs Linux 5.6 or later")]
+    Open {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// The node's directories.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    root: PathBuf,
+    batch: Dir,
+    workitems: Dir,
+    agent: Dir,
+    trash: Dir,
+}
+
+/// The directory of a task or of the start task, made for one attempt.
+#[derive(Debug)]
+pub(crate) struct TaskPlace {
+    /// The `wd`, which belongs to the task.
+    wd: Dir,
+    owner: Option<(u32, u32)>,
+}
+
+/// The path of a task's directory below the node's root, in three parts that are each a safe name: the ids have no
+/// '/', no leading dot and at most 64 characters.
+fn task_parts(attempt: &AttemptId) -> (&str, &str, &str) {
+    match attempt.job.as_str().split_once(':') {
+        Some((schedule, job)) => (schedule, job, attempt.task.as_str()),
+        None => (attempt.job.as_str(), "job-1", attempt.task.as_str()),
+    }
+}
+
+impl Layout {
+    /// Makes what is missing below `root`, and opens it.
+    pub(crate) fn open(root: &Path) -> Result<Self, LayoutError> {
+        let make = |path: &Path, mode: u32| {
+            let made = DirBuilder::new().recursive(true).mode(mode).create(path);
+            made.map_err(|cause| LayoutError::Make { path: path.to_owned(), cause })
+        };
+        make(root, OPEN_MODE)?;
+        let root = root.canonicalize().map_err(|cause| LayoutError::Open { path: root.to_owned(), cause })?;
+        make(&root.join("supervisor"), PRIVATE_MODE)?;
+        let opened = |path: PathBuf, mode: u32| {
+            make(&path, mode)?;
+            let dir = Dir::root(&path).map_err(|cause| LayoutError::Open { path: path.clone(), cause })?;
+            dir.give_to(None, mode).map_err(|cause| LayoutError::Make { path, cause })?;
+            Ok(dir)
+        };
+        let batch_path = root.join("batch");
+        let batch = opened(batch_path.clone(), OPEN_MODE)?;
+        for name in ["startup", "applications", "fsmounts", "volatile"] {
+            opened(batch_path.join(name), OPEN_MODE)?;
+        }
+        opened(batch_path.join("shared"), SHARED_MODE)?;
+        let workitems = opened(batch_path.join("workitems"), OPEN_MODE)?;
+        let trash = opened(root.join(TRASH_NAME), PRIVATE_MODE)?;
+        let agent = opened(root.join("agent"), PRIVATE_MODE)?;
+        Ok(Self { root, batch, workitems, agent, trash })
+    }
+
+    /// The absolute path of the root, free of links.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// AZ_BATCH_NODE_ROOT_DIR.
+    pub(crate) fn batch_path(&self) -> PathBuf {
+        self.root.join("batch")
+    }
+
+    /// The same, opened.
+    pub(crate) const fn batch(&self) -> &Dir {
+        &self.batch
+    }
+
+    /// The agent's own directory.
+    pub(crate) const fn agent(&self) -> &Dir {
+        &self.agent
+    }
+
+    /// The path of the agent's own directory, for files that only the agent can put there.
+    pub(crate) fn agent_path(&self) -> PathBuf {
+        self.root.join("agent")
+    }
+
+    /// The supervisor's state directory.
+    pub(crate) fn supervisor_path(&self) -> PathBuf {
+        self.root.join("supervisor")
+    }
+
+    /// Where trees wait for their removal.
+    pub(super) const fn trash(&self) -> &Dir {
+        &self.trash
+    }
+
+    /// The absolute path of a subject's directory: for the supervisor, which follows no links, and for variables.
+    pub(crate) fn place_path(&self, subject: &Subject) -> PathBuf {
+        match subject {
+            Subject::StartTask { .. } => self.root.join("batch/startup"),
+            Subject::Attempt(attempt) => {
+                let (folder, job, task) = task_parts(attempt);
+                self.root.join("batch/workitems").join(folder).join(job).join(task)
+            }
+        }
+    }
+
+    /// Opens the directory of a subject as it is.
+    pub(crate) fn existing(&self, subject: &Subject) -> io::Result<Dir> {
+        match subject {
+            Subject::StartTask { .. } => self.batch.open_dir("startup"),
+            Subject::Attempt(attempt) => {
+                let (folder, job, task) = task_parts(attempt);
+                self.workitems.open_dir(&format!("{folder}/{job}/{task}"))
+            }
+        }
+    }
+
+    /// Makes the directory of a subject anew. What an earlier attempt or run left there is put away first; the `wd` of
+    /// the start task stays, because it must be safe to run again and may rely on what it did before.
+    pub(crate) fn make_place(
+        &self,
+        subject: &Subject,
+        owner: Option<(u32, u32)>,
+        trash: &super::Trash,
+    ) -> io::Result<TaskPlace> {
+        let dir = match subject {
+            Subject::StartTask { .. } => {
+                let dir = self.batch.make_dir("startup", OPEN_MODE)?;
+                for name in ["stdout.txt", "stderr.txt"] {
+                    dir.remove_file(name)?;
+                }
+                dir
+            }
+            Subject::Attempt(attempt) => {
+                let (folder, job, task) = task_parts(attempt);
+                let parent = match self.workitems.open_dir(&format!("{folder}/{job}")) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        self.workitems.make_dir(folder, OPEN_MODE)?.make_dir(job, OPEN_MODE)?
+                    }
+                    opened => opened?,
+                };
+                match parent.make_new_dir(task, OPEN_MODE) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        trash.put(self, &parent, task)?;
+                        parent.make_new_dir(task, OPEN_MODE)?
+                    }
+                    made => made?,
+                }
+            }
+        };
+        // The agent's umask may have taken bits away.
+        dir.give_to(None, OPEN_MODE)?;
+        let mode = match subject {
+            Subject::StartTask { .. } => OPEN_MODE,
+            Subject::Attempt(_) => WORK_MODE,
+        };
+        let wd = dir.make_dir("wd", mode)?;
+        wd.give_to(owner, mode)?;
+        Ok(TaskPlace { wd, owner })
+    }
+
+    /// Puts the directory of an ended attempt away.
+    pub(crate) fn discard(&self, attempt: &AttemptId, trash: &super::Trash) -> io::Result<()> {
+        let (folder, job, task) = task_parts(attempt);
+        let parent = self.workitems.open_dir(&format!("{folder}/{job}"))?;
+        trash.put(self, &parent, task)
+    }
+}
+
+impl TaskPlace {
+    /// Makes the directories before a file of the working directory, owned by the task, and opens the last one. A file of
+    /// that name that is there already is removed.
+    pub(crate) fn parent_of<'a>(&self, path: &'a FilePath) -> io::Result<(Dir, &'a str)> {
+        let mut parent = self.wd.open_dir(".")?;
+        let (folders, name) = match path.as_str().rsplit_once('/') {
+            Some((folders, name)) => (Some(folders), name),
+            None => (None, path.as_str()),
+        };
+        for folder in folders.into_iter().flat_map(|folders| folders.split('/')) {
+            parent = match parent.make_new_dir(folder, WORK_MODE) {
+                Ok(made) => {
+                    made.give_to(self.owner, WORK_MODE)?;
+                    made
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => parent.open_dir(folder)?,
+                Err(error) => return Err(error),
+            };
+        }
+        parent.remove_file(name)?;
+        Ok((parent, name))
+    }
+
+    /// Makes a file belong to the task.
+    pub(crate) fn give(&self, file: &File) -> io::Result<()> {
+        give(file.as_fd(), self.owner)
+    }
+
+    /// Who owns the working directory; `None` is the agent's own user.
+    pub(crate) const fn owner(&self) -> Option<(u32, u32)> {
+        self.owner
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workdir::Trash;
+
+    fn attempt(job: &str, number: u32) -> AttemptId {
+        AttemptId { job: job.parse().unwrap(), task: "t1".parse().unwrap(), number }
+    }
+
+    #[test]
+    fn directories_have_the_names_of_the_reference() {
+        let temporary = tempfile::tempdir().unwrap();
+        let layout = Layout::open(temporary.path()).unwrap();
+        let path = |job: &str| layout.place_path(&Subject::Attempt(attempt(job, 1)));
+        assert!(path("film").ends_with("batch/workitems/film/job-1/t1"));
+        assert!(path("nightly:job-3").ends_with("batch/workitems/nightly/job-3/t1"));
+        assert!(layout.place_path(&Subject::StartTask { run: 2 }).ends_with("batch/startup"));
+    }
+
+    #[test]
+    fn a_second_attempt_begins_with_an_empty_directory() {
+        let temporary = tempfile::tempdir().unwrap();
+        let layout = Layout::open(temporary.path()).unwrap();
+        let trash = Trash::new();
+        let subject = Subject::Attempt(attempt("film", 1));
+        layout.make_place(&subject, None, &trash).unwrap();
+        let left = layout.place_path(&subject).join("wd/left");
+        std::fs::write(&left, "x").unwrap();
+        layout.make_place(&Subject::Attempt(attempt("film", 2)), None, &trash).unwrap();
+        assert!(!left.exists() && left.parent().is_some_and(Path::exists));
+    }
+
+    #[test]
+    fn files_go_below_the_working_directory_and_never_through_links() {
+        let temporary = tempfile::tempdir().unwrap();
+        let layout = Layout::open(temporary.path()).unwrap();
+        let subject = Subject::Attempt(attempt("film", 1));
+        let place = layout.make_place(&subject, None, &Trash::new()).unwrap();
+        let path = FilePath::parse("a/b/c.txt").unwrap();
+        let (parent, name) = place.parent_of(&path).unwrap();
+        parent.create_file(name, 0o640).unwrap();
+        let wd = layout.place_path(&subject).join("wd");
+        assert!(wd.join("a/b/c.txt").exists());
+        std::os::unix::fs::symlink("/tmp", wd.join("out")).unwrap();
+        assert!(place.parent_of(&FilePath::parse("out/x").unwrap()).is_err());
+    }
+}

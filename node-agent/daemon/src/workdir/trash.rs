@@ -1,0 +1,62 @@
+//! Removes trees late: putting one away is a rename, the deletion follows on a thread of its own.
+//!
+//! Deletion of many files slows down the creation of others on common file systems, so it is kept out of the way of
+//! starting tasks. What a crash leaves in the trash goes at the next start.
+
+use super::layout::Layout;
+use super::{Dir, EntryKind};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Puts trees away and removes them.
+#[derive(Debug, Default)]
+pub(crate) struct Trash {
+    next: AtomicU64,
+    emptying: AtomicBool,
+}
+
+impl Trash {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts an entry of a directory away; none is fine too. It is removed by the next [`Trash::empty`].
+    pub(crate) fn put(&self, layout: &Layout, parent: &Dir, name: &str) -> io::Result<()> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let new_name = format!("{}-{number}", std::process::id());
+        match parent.rename(name, layout.trash(), &new_name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // The node's directories may be mount points of their own.
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => parent.remove_tree(name),
+            renamed => renamed,
+        }
+    }
+
+    /// Removes what was put away, on a thread that may block; does nothing while that is under way already.
+    pub(crate) fn empty(self: &Arc<Self>, layout: &Arc<Layout>) {
+        if self.emptying.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (trash, layout) = (Arc::clone(self), Arc::clone(layout));
+        tokio::task::spawn_blocking(move || {
+            trash.empty_now(&layout);
+            trash.emptying.store(false, Ordering::Release);
+        });
+    }
+
+    fn empty_now(&self, layout: &Layout) {
+        let entries: Vec<(String, EntryKind)> = match layout.trash().entries() {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::warn!(%error, "cannot list the trash of the node; directories stay until the next start");
+                return;
+            }
+        };
+        for (name, _) in entries {
+            if let Err(error) = layout.trash().remove_tree(&name) {
+                tracing::warn!(name, %error, "cannot remove a directory; it stays until the next start");
+            }
+        }
+    }
+}
