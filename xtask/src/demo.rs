@@ -41,18 +41,21 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let cluster = Cluster::start(&binaries, &folder.join("cluster"), &["--nodes", "0"])?;
     times.note("cluster start");
 
-    prepare_pool(&cluster, options)?;
+    // A name of its own for each run: what an interrupted one left behind is in nobody's way.
+    let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let name = format!("film-{stamp}");
+    prepare_pool(&cluster, &name, options)?;
     times.note("upload and pool");
-    let job = submit(&cluster, options, &folder)?;
+    submit(&cluster, &name, options, &folder)?;
     times.note("submit");
-    check(&mut cluster.muster(&["job", "wait", &job]))?;
+    check(&mut cluster.muster(&["job", "wait", &name]))?;
     times.note("start tasks, frames and merge");
 
-    let source = format!("{job}/film.mp4");
+    let source = format!("{name}/film.mp4");
     check(&mut cluster.muster(&["file", "get", &source, &film.to_string_lossy()]))?;
     times.note("download");
-    cluster.run(&["job", "terminate", &job])?;
-    cluster.run(&["pool", "delete", "film"])?;
+    cluster.run(&["job", "terminate", &name])?;
+    cluster.run(&["pool", "delete", &name])?;
     cluster.stop()?;
     times.note("clean stop");
 
@@ -72,19 +75,19 @@ fn remove_old(film: &Path) -> anyhow::Result<()> {
 }
 
 /// Uploads what the nodes need and makes the pool whose start task installs the programs.
-fn prepare_pool(cluster: &Cluster, options: &Options) -> anyhow::Result<()> {
+fn prepare_pool(cluster: &Cluster, pool: &str, options: &Options) -> anyhow::Result<()> {
     let assets = top().join("xtask/demo");
     let names = SCENE.into_iter().chain(["start-task.sh"]);
     let paths: Vec<String> = names.map(|name| assets.join(name).to_string_lossy().into_owned()).collect();
     let put: Vec<&str> =
         ["file", "put"].into_iter().chain(paths.iter().map(String::as_str)).chain(["scene"]).collect();
     check(&mut cluster.muster(&put))?;
-    say(&format!("pool 'film': {} nodes, a start task that installs POV-Ray and ffmpeg", options.nodes));
+    say(&format!("pool '{pool}': {} nodes, a start task that installs POV-Ray and ffmpeg", options.nodes));
     let nodes = options.nodes.to_string();
     cluster.run(&[
         "pool",
         "create",
-        "film",
+        pool,
         "--nodes",
         &nodes,
         "--slots",
@@ -98,16 +101,15 @@ fn prepare_pool(cluster: &Cluster, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One task for each frame and the merge that depends on them all; the job's id.
-fn submit(cluster: &Cluster, options: &Options, folder: &Path) -> anyhow::Result<String> {
-    let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let job = format!("film-{stamp}");
+/// One task for each frame and the merge that depends on them all. The job has the pool's name, and so has the
+/// container of what it makes.
+fn submit(cluster: &Cluster, job: &str, options: &Options, folder: &Path) -> anyhow::Result<()> {
     let tasks = folder.join("tasks.jsonl");
-    std::fs::write(&tasks, tasks_jsonl(&job, options.frames))
+    std::fs::write(&tasks, tasks_jsonl(job, options.frames))
         .with_context(|| format!("cannot write {}", tasks.display()))?;
-    cluster.run(&["job", "create", &job, "--pool", "film", "--dependencies"])?;
-    check(&mut cluster.muster(&["task", "add", &job, "--file", &tasks.to_string_lossy()]))?;
-    Ok(job)
+    cluster.run(&["job", "create", job, "--pool", job, "--dependencies"])?;
+    check(&mut cluster.muster(&["task", "add", job, "--file", &tasks.to_string_lossy()]))?;
+    Ok(())
 }
 
 /// The tasks in the form of `muster task add --file`: one JSON object on each line.

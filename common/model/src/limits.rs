@@ -42,6 +42,9 @@ pub const RESIZE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(15 * 60);
 pub const RESIZE_TIMEOUT_MIN: Duration = Duration::from_secs(5 * 60);
 /// How long a finished task's directory is kept when the task does not say (reference 3.1, P7D).
 pub const RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a command that is to end has between the polite signal and the kill: enough to write a checkpoint or remove
+/// what is half done, short enough that nobody waits for a slot because of a command that does not listen.
+pub const KILL_GRACE: Duration = Duration::from_secs(5);
 /// Longest life of a task from its creation to its end (reference 3.1).
 pub const TASK_LIFE_MAX: Duration = Duration::from_secs(180 * 24 * 3600);
 /// First and last part of stdout and stderr that outlive the node: enough for the error, small enough for a report.

@@ -3,7 +3,7 @@
 //! Attempts begin strictly in the order in which they were accepted: a large one at the head waits for its slots and is not
 //! overtaken, so none waits for ever. Those beyond the slots were sent ahead, so that short tasks do not wait for a round trip.
 //!
-//! Invariant: what begins fits into the slots that are free.  [never_more_slots_used_than_there_are]
+//! Invariant: what begins fits into the slots that are free.  [promises_hold_whatever_happens]
 
 use crate::attempt::{Attempt, Event, State};
 use crate::desk::Desk;

@@ -1,19 +1,17 @@
 //! The life of one command, from its assignment to its end, and the only function that changes it.
 //!
 //! `next` is total over (state, event): a pair is a move, an end, or nothing with a reason. An attempt and the start task
-//! live the same life; the start task begins at staging. What an end amounts to is decided in `outcome`, when an
-//! attempt may begin in `admission`, and when it must end by `lease` and the controller.
+//! live the same life; the start task begins at staging. What is to be done in a state is in `work`, what an end amounts to in
+//! `outcome`, when an attempt may begin in `admission`.
 //!
 //! Invariant: an event that repeats or comes late changes nothing.  [late_and_repeated_events_change_nothing]
 
-use crate::effect::{Effect, UploadOf};
 use crate::input::{Assignment, Collected, Ended, EndedBy, Exit, KillReason};
 use crate::subject::Subject;
 use crate::time::{Monotonic, Now};
 use muster_model::cause::FailureInfo;
 use muster_model::state::AttemptPhase;
 use muster_model::{AttemptId, Timestamp};
-use std::time::Duration;
 
 /// An attempt that the node holds and that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,57 +223,6 @@ pub fn next(state: &State, kill: Option<KillReason>, event: Event<'_>, now: Now)
     }
 }
 
-/// What is to be done for a command in this state; also what is done again for it after a restart of the agent.
-#[must_use]
-pub fn work(
-    subject: &Subject,
-    state: &State,
-    kill: Option<KillReason>,
-    wall_clock: Option<Duration>,
-    now: Now,
-) -> Vec<Effect> {
-    let subject = subject.clone();
-    match state {
-        State::Assigned | State::Running { .. } => Vec::new(),
-        State::Staging { .. } => vec![Effect::Stage(subject)],
-        State::Launching { since, .. } => {
-            let left = wall_clock.map(|limit| limit.saturating_sub(now.monotonic.since(*since)));
-            vec![Effect::Launch { subject, wall_clock: left }]
-        }
-        State::Collecting { exit, .. } => vec![
-            Effect::AcknowledgeExit(subject.clone()),
-            Effect::Collect { subject, upload: upload_of(exit, kill) },
-        ],
-    }
-}
-
-/// What is to be done so that a command ends.
-#[must_use]
-pub fn end_work(subject: &Subject, state: &State, reason: KillReason, grace: Duration) -> Vec<Effect> {
-    match state {
-        State::Assigned => Vec::new(),
-        State::Staging { .. } => vec![Effect::Cancel(subject.clone())],
-        // The supervisor takes requests in order, so this reaches a command that is just being launched too.
-        State::Launching { .. } | State::Running { .. } => {
-            vec![Effect::Kill { subject: subject.clone(), grace }]
-        }
-        State::Collecting { .. } if reason.publishes_nothing() => vec![Effect::Cancel(subject.clone())],
-        State::Collecting { .. } => Vec::new(),
-    }
-}
-
-/// Which output files are uploaded. An attempt that runs again elsewhere publishes nothing.
-fn upload_of(exit: &Exit, kill: Option<KillReason>) -> Option<UploadOf> {
-    if kill.is_some_and(KillReason::publishes_nothing) {
-        return None;
-    }
-    match (exit.ended, exit.by) {
-        (Ended::Rebooted | Ended::Unknown, _) | (_, EndedBy::Shutdown | EndedBy::LeaseEnded) => None,
-        (Ended::Exited(0), EndedBy::Itself) => Some(UploadOf::Success),
-        (Ended::Exited(_) | Ended::Signaled(_), _) => Some(UploadOf::Failure),
-    }
-}
-
 impl Attempt {
     /// Its name.
     #[must_use]
@@ -377,14 +324,5 @@ mod tests {
         let again = |kill, reason| next(state, Some(kill), Event::Killed(reason), Now::default());
         assert!(matches!(again(KillReason::Stale, KillReason::Terminated), Step::Stay(_)));
         assert_eq!(again(KillReason::Terminated, KillReason::Stale), Step::Note(KillReason::Stale));
-    }
-
-    #[test]
-    fn an_attempt_that_runs_elsewhere_uploads_nothing() {
-        let done = exit(Ended::Exited(0), EndedBy::Itself);
-        assert_eq!(upload_of(&done, None), Some(UploadOf::Success));
-        assert_eq!(upload_of(&done, Some(KillReason::Stale)), None);
-        assert_eq!(upload_of(&exit(Ended::Signaled(9), EndedBy::WallClock), None), Some(UploadOf::Failure));
-        assert_eq!(upload_of(&exit(Ended::Signaled(9), EndedBy::Shutdown), None), None);
     }
 }

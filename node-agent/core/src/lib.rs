@@ -5,7 +5,7 @@
 //! draws no random number, opens nothing and sends nothing; the daemon does, and so does the simulation.
 //!
 //! Start at [`agent`], which only dispatches; the rules live with their nouns: [`attempt`], [`admission`], [`lease`],
-//! [`reattach`], [`report`], [`start_task`], [`retention`], [`outcome`].
+//! [`reattach`], [`report`], [`start_task`], [`retention`], [`outcome`], [`work`].
 //!
 //! Invariant: of the effects of one input, journal records come first, so nothing is said that a restart could forget.
 
@@ -26,6 +26,7 @@ pub mod retention;
 pub mod start_task;
 pub mod subject;
 pub mod time;
+pub mod work;
 
 pub use agent::{Agent, Violation};
 pub use effect::{AgentMessage, DeadlineReason, Effect, Hello};

@@ -13,6 +13,7 @@ use crate::report::Report;
 use crate::retention::REMEMBERED_MIN;
 use crate::start_task::StartTask;
 use crate::subject::Subject;
+use crate::work;
 use muster_model::state::AttemptPhase;
 use muster_model::{AttemptId, AttemptResult};
 use std::time::Duration;
@@ -57,17 +58,12 @@ pub(crate) fn attempt_event(desk: &mut Desk<'_>, id: &AttemptId, event: Event<'_
     match attempt::next(&attempt.state, attempt.kill, event, desk.now) {
         Step::Move(state) => {
             let id = id.clone();
-            let work = attempt::work(
-                &attempt.subject(),
-                &state,
-                attempt.kill,
-                attempt.assignment.wall_clock,
-                desk.now,
-            );
+            let todo =
+                work::work(&attempt.subject(), &state, attempt.kill, attempt.assignment.wall_clock, desk.now);
             let tells_of_running = attempt.assignment.has_files;
             let phase = state.phase();
             desk.record(Record::Moved { attempt: id.clone(), state });
-            desk.act_all(work);
+            desk.act_all(todo);
             let time = desk.now.wall;
             match (event, phase) {
                 (Event::Admitted, _) => {
@@ -98,8 +94,8 @@ pub(crate) fn kill_attempt(desk: &mut Desk<'_>, id: &AttemptId, reason: KillReas
     attempt_event(desk, id, Event::Killed(reason));
     if let Some(attempt) = desk.ledger.attempt(id) {
         let reason = attempt.kill.unwrap_or(reason);
-        let work = attempt::end_work(&attempt.subject(), &attempt.state, reason, grace);
-        desk.act_all(work);
+        let todo = work::end_work(&attempt.subject(), &attempt.state, reason, grace);
+        desk.act_all(todo);
     }
 }
 
@@ -146,9 +142,9 @@ pub(crate) fn start_task_event(desk: &mut Desk<'_>, event: Event<'_>, may_retry:
     match attempt::next(state, None, event, desk.now) {
         Step::Move(next) => {
             let moved = task.moved(next);
-            let work = moved.alive().map(|state| attempt::work(&subject, state, None, None, desk.now));
+            let todo = moved.alive().map(|state| work::work(&subject, state, None, None, desk.now));
             desk.record(Record::StartTask(Box::new(moved)));
-            desk.act_all(work.into_iter().flatten());
+            desk.act_all(todo.into_iter().flatten());
         }
         Step::End(ending) => {
             let interrupted = ending.is_interruption();
@@ -166,6 +162,6 @@ pub(crate) fn start_task_event(desk: &mut Desk<'_>, event: Event<'_>, may_retry:
 /// Ends the start task's command.
 pub(crate) fn kill_start_task(desk: &mut Desk<'_>, reason: KillReason, grace: Duration) {
     let Some(task) = desk.ledger.start_task() else { return };
-    let work = task.alive().map(|state| attempt::end_work(&task.subject(), state, reason, grace));
-    desk.act_all(work.into_iter().flatten());
+    let todo = task.alive().map(|state| work::end_work(&task.subject(), state, reason, grace));
+    desk.act_all(todo.into_iter().flatten());
 }

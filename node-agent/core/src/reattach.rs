@@ -4,7 +4,7 @@
 //! for each. The supervisor names every command that it has not been told to forget; what the ledger knows of it goes on,
 //! the rest is ended. Both may happen at any time and any number of times.
 
-use crate::attempt::{self, Event, State};
+use crate::attempt::{Event, State};
 use crate::desk::Desk;
 use crate::effect::{Effect, HeldAttempt, Hello};
 use crate::input::{Ended, EndedBy, Exit, KillReason, Supervised, SupervisedState, Verdict};
@@ -12,6 +12,7 @@ use crate::ledger::Ledger;
 use crate::life;
 use crate::record::Record;
 use crate::subject::Subject;
+use crate::work;
 use muster_model::state::AttemptPhase;
 use muster_model::{AttemptId, Cause, FailureInfo, Usage};
 use std::collections::BTreeMap;
@@ -98,14 +99,14 @@ pub(crate) fn supervised(desk: &mut Desk<'_>, held: Vec<Supervised>, first: bool
                     let given_up = FailureInfo::new(Cause::Internal, "the command was not started any more");
                     life::event(desk, &subject, Event::Launched(&Err(given_up)), may_retry);
                 }
-                None => desk.act_all(attempt::work(&subject, &state, kill, wall_clock, desk.now)),
+                None => desk.act_all(work::work(&subject, &state, kill, wall_clock, desk.now)),
             },
             (State::Staging { .. }, _) if first => match kill {
                 Some(_) => life::event(desk, &subject, Event::Staged(&Ok(0)), may_retry),
-                None => desk.act_all(attempt::work(&subject, &state, kill, wall_clock, desk.now)),
+                None => desk.act_all(work::work(&subject, &state, kill, wall_clock, desk.now)),
             },
             (State::Collecting { .. }, _) if first => {
-                desk.act_all(attempt::work(&subject, &state, kill, wall_clock, desk.now));
+                desk.act_all(work::work(&subject, &state, kill, wall_clock, desk.now));
             }
             (State::Assigned | State::Staging { .. } | State::Collecting { .. }, _) => {}
         }
@@ -118,7 +119,7 @@ fn end_again(desk: &mut Desk<'_>, subject: &Subject) {
     let Subject::Attempt(id) = subject else { return };
     let Some(attempt) = desk.ledger.attempt(id) else { return };
     if let (Some(reason), State::Launching { .. } | State::Running { .. }) = (attempt.kill, &attempt.state) {
-        let work = attempt::end_work(subject, &attempt.state, reason, Duration::ZERO);
-        desk.act_all(work);
+        let todo = work::end_work(subject, &attempt.state, reason, Duration::ZERO);
+        desk.act_all(todo);
     }
 }

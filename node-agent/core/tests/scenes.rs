@@ -1,4 +1,6 @@
 //! Short scenes that a random walk rarely plays: the start task, the policy keep, stopping, directories.
+//!
+//! Each drives one agent by hand through its inputs; what is common to them is `Scene`. Random lives are in `properties`.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "tests")]
 
@@ -175,6 +177,22 @@ fn a_start_task_that_was_cut_short_by_the_end_of_the_agent_runs_again() {
     assert_eq!(info.state, StartTaskState::Running);
     scene.restart(false);
     assert_eq!(stages(&scene.pass(Duration::from_secs(1))), [Subject::StartTask { run: 2 }]);
+}
+
+#[test]
+fn a_launch_that_never_reached_the_supervisor_is_asked_for_again() {
+    let mut scene = Scene::new(&settings(OnLeaseExpiry::Kill, None));
+    scene.assign("t");
+    let launches =
+        |effects: Vec<Effect>| effects.iter().any(|effect| matches!(effect, Effect::Launch { .. }));
+    assert!(launches(scene.feed(Input::Staged { subject: subject("t"), outcome: Ok(0) })));
+    assert!(launches(scene.restart(false)));
+    assert!(
+        launches(scene.feed(Input::Supervised(Vec::new()))),
+        "a supervisor that came back knows nothing of it"
+    );
+    scene.feed(Input::Launched { subject: subject("t"), outcome: Ok(Timestamp::EPOCH) });
+    assert!(!launches(scene.restart(false)), "a command that ran is never started again");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::custody::key_of;
 use crate::workdir::Layout;
 use muster_agent_core::Subject;
 use muster_model::cause::FailureInfo;
+use muster_model::limits::KILL_GRACE;
 use muster_model::spec::{EnvironmentSetting, UserIdentity};
 use muster_model::state::ElevationLevel;
 use muster_model::{AccountName, Cause, NodeId, PoolId};
@@ -113,6 +114,7 @@ pub(crate) fn spec(
     spec.stderr = Some(place.join("stderr.txt"));
     spec.user = owner.map(|(uid, gid)| TaskUser { uid, gid, groups: Vec::new() });
     spec.umask = UMASK;
+    spec.grace_ms = u64::try_from(KILL_GRACE.as_millis()).unwrap_or(u64::MAX);
     spec.oom_score_adj = OOM_SCORE_ADJ;
     spec.limits = Limits {
         memory_bytes: (command.limits.memory_bytes > 0).then_some(command.limits.memory_bytes),

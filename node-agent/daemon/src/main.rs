@@ -28,6 +28,8 @@ use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
 
+/// Most threads that the agent works on: transfers fill a network with these, and the rest is for tasks.
+const WORKERS_MAX: usize = 4;
 /// Exit code for settings that cannot be used.
 const USAGE: u8 = 2;
 
@@ -47,10 +49,13 @@ fn main() -> ExitCode {
         return complain(&error, USAGE);
     }
     muster_runtime::tls::install_provider();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return complain(&error, 1),
-    };
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = processors.min(WORKERS_MAX);
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return complain(&error, 1),
+        };
     let outcome = runtime.block_on(node::run(config));
     // Tasks that block on a dead disk may not keep the process from ending.
     runtime.shutdown_background();

@@ -1,4 +1,7 @@
 //! The life of the process: directories, supervisor, identity, then the driver until it ends, then what that end asks for.
+//!
+//! The order matters: the lock before anything is touched, the supervisor before the facts that it tells, the facts before
+//! joining. It holds no rule about attempts.
 
 use crate::config::Config;
 use crate::custody::{self, Ask, Custody, SupervisorSettings};
@@ -12,7 +15,7 @@ use crate::link::{self, Link};
 use crate::output::Outputs;
 use crate::session::{self, SessionSettings};
 use crate::staging::Stager;
-use crate::workdir::{Layout, Trash};
+use crate::workdir::Layout;
 use anyhow::Context as _;
 use muster_model::node::MachineFacts;
 use muster_runtime::backoff::Backoff;
@@ -52,11 +55,19 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let facts = machine.facts(layout.root(), &connection.capabilities, config.users.privileged)?;
     let (custody, asks) = Custody::new();
     let (inputs_sender, inputs) = mpsc::channel(INPUTS_MAX);
-    let identity = tokio::select! {
-        identity = become_node(&config, &layout, &machine, &facts) => identity?,
-        () = shutdown.begun() => return Ok(()),
-    };
     let talking = tokio::spawn(custody::run(connection, supervisor, asks, inputs_sender.clone()));
+    let joined = tokio::select! {
+        joined = become_node(&config, &layout, &machine, &facts) => joined.map(Some),
+        () = shutdown.begun() => Ok(None),
+    };
+    let Ok(Some(identity)) = joined else {
+        // Whoever stops tasks with the agent wants nothing to stay, and a machine that no pool takes has no work to keep.
+        if config.stop_tasks_on_exit || joined.as_ref().is_err_and(is_join_refused) {
+            end_supervisor(&custody).await;
+        }
+        talking.abort();
+        return joined.map(drop);
+    };
     let ended = drive(
         &config,
         &layout,
@@ -98,8 +109,7 @@ async fn drive(
 ) -> anyhow::Result<Ended> {
     let (channel, link) = Link::new();
     let stager = Stager::open(layout.agent(), config.cache_bytes_max, config.allow_link_local, link.clone())?;
-    let trash = Arc::new(Trash::new());
-    trash.empty(layout);
+    layout.empty_trash();
     let names = NodeNames {
         account: identity.account.clone(),
         pool: identity.pool.clone(),
@@ -107,7 +117,6 @@ async fn drive(
     };
     let parts = Parts {
         layout: Arc::clone(layout),
-        trash,
         custody,
         stager: Arc::new(stager),
         outputs: Arc::new(Outputs::new(Arc::clone(layout), link.clone())),
@@ -169,6 +178,11 @@ fn check_traversal(root: &Path, users: &Users) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Whether there is no identity because joining failed for good; not because an identity that is there cannot be read.
+fn is_join_refused(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<link::JoinError>().is_some()
 }
 
 /// The identity of this node: what is on disk, or what joining gives.

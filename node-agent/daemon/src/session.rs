@@ -244,7 +244,10 @@ fn safe_path(path: &str) -> Option<String> {
     }
 }
 
-fn span(span: Option<prost_types::Duration>) -> Option<Duration> {
+fn span<W>(span: Option<W>) -> Option<Duration>
+where
+    Duration: TryFrom<W>,
+{
     span.and_then(|span| Duration::try_from(span).ok()).filter(|span| !span.is_zero())
 }
 

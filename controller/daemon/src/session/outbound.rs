@@ -13,6 +13,7 @@ use crate::refusal;
 use muster_controller_core::effect::{CloseReason, KillReason, LeaveReason, NodeMessage, Verdict};
 use muster_controller_core::input::{Input, NodeInput, NumberedReport, Report, SessionId};
 use muster_controller_core::reject::Reject;
+use muster_model::limits::KILL_GRACE;
 use muster_model::node::StartTaskInfo;
 use muster_model::state::{ExecutionResult, StartTaskState};
 use muster_model::{AttemptId, FailureInfo, Timestamp};
@@ -188,16 +189,17 @@ impl Outbound<'_> {
     }
 
     async fn kill(&self, attempts: &[AttemptId], reason: KillReason) -> Result<(), Status> {
-        let reason = i32::from(match reason {
-            KillReason::Terminated => wire::KillReason::Terminated,
-            KillReason::Requeued => wire::KillReason::Requeued,
-            KillReason::Fenced => wire::KillReason::Fenced,
-        });
+        // A fenced attempt is nobody's any more: what it would still write has no reader, and its successor may wait.
+        let (reason, grace) = match reason {
+            KillReason::Terminated => (wire::KillReason::Terminated, Some(KILL_GRACE)),
+            KillReason::Requeued => (wire::KillReason::Requeued, Some(KILL_GRACE)),
+            KillReason::Fenced => (wire::KillReason::Fenced, None),
+        };
         for part in attempts.chunks(SESSION_BATCH_MAX) {
             let kill = |attempt: &AttemptId| wire::KillAttempt {
                 attempt: Some(attempt.into()),
-                reason,
-                grace: None,
+                reason: reason.into(),
+                grace: grace.map(duration_out),
             };
             let attempts = part.iter().map(kill).collect();
             self.send(Body::KillAttempts(wire::KillAttempts { attempts })).await?;

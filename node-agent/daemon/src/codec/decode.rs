@@ -1,7 +1,9 @@
-//! Records inwards.
+//! Records inwards: reads what `encode` wrote, by this version or an earlier one.
+//!
+//! No bytes make it panic. What cannot be read is an error that names the field; whether to go on without it is the
+//! driver's to decide.
 
-use super::VERSION;
-use super::parts::{assignment, settings};
+use super::parts::{VERSION, assignment, settings};
 use muster_agent_core::attempt::{Attempt, State};
 use muster_agent_core::input::{Ended, EndedBy, Exit, KillReason};
 use muster_agent_core::report::{NumberedReport, Report};

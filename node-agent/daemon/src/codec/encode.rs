@@ -1,6 +1,8 @@
-//! Records outwards.
+//! Records outwards: each becomes one document whose kind is the record's name.
+//!
+//! A field may be added later; one that is there keeps its meaning, because a newer agent reads the journal of an older one.
 
-use super::VERSION;
+use super::parts::VERSION;
 use muster_agent_core::attempt::State;
 use muster_agent_core::input::{Ended, EndedBy, Exit, KillReason};
 use muster_agent_core::report::{NumberedReport, Report};

@@ -12,6 +12,3 @@ mod parts;
 pub(crate) use decode::{CodecError, Entry, Payload, decode};
 pub(crate) use encode::{encode, phase_out, report_out};
 pub(crate) use parts::{assignment, settings, start_task};
-
-/// Version of each kind of record.
-const VERSION: u32 = 1;

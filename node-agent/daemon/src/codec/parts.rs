@@ -1,8 +1,13 @@
-//! As much of the wire's plans and settings as the core decides by.
+//! As much of the wire's plans and settings as the core decides by, and the version of the records.
+//!
+//! The rest of a plan (command line, environment, files) stays with the driver: the core would only carry it about.
 
 use muster_agent_core::input::Assignment;
 use muster_agent_core::{NodeSettings, StartTaskSettings};
 use muster_proto::convert::{self, AttemptPlan};
+
+/// Version of each kind of record.
+pub(super) const VERSION: u32 = 1;
 
 /// As much of a plan as the core needs.
 pub(crate) fn assignment(plan: &AttemptPlan) -> Assignment {

@@ -38,7 +38,7 @@ pub(crate) enum Ask {
     Acknowledge(Subject),
     /// Until when tasks may run without anybody's word; `None` is for ever.
     Lease(Option<Monotonic>),
-    /// Exit; answered when it is about to.
+    /// Exit; answered when it has. Nothing can be asked afterwards.
     Shutdown { kill_tasks: bool, done: oneshot::Sender<()> },
 }
 
@@ -120,6 +120,8 @@ struct Talk<'a> {
     early: VecDeque<Message>,
     next_id: u64,
     awaited: BTreeMap<u64, Awaited>,
+    /// Who waits for the supervisor to be gone, once it has agreed to go.
+    leaving: Option<oneshot::Sender<()>>,
     bytes: Vec<u8>,
     inputs: &'a mpsc::Sender<Input>,
 }
@@ -129,10 +131,10 @@ impl<'a> Talk<'a> {
         let Connection { stream, frames, early, next_id, .. } = open;
         let (reader, writer) = stream.into_split();
         let (awaited, bytes) = (BTreeMap::new(), Vec::new());
-        Self { reader, writer, frames, early, next_id, awaited, bytes, inputs }
+        Self { reader, writer, frames, early, next_id, awaited, leaving: None, bytes, inputs }
     }
 
-    /// Carries requests and answers until nobody may ask any more.
+    /// Carries requests and answers until nobody may ask any more, or the supervisor has gone as it was told to.
     async fn go_on(mut self, asks: &mut mpsc::Receiver<Ask>) -> Result<(), CustodyError> {
         self.put(&Request::List, Awaited::List)?;
         self.put(&Request::Subscribe, Awaited::Nothing)?;
@@ -143,7 +145,18 @@ impl<'a> Talk<'a> {
                 self.take(message).await?;
             }
             tokio::select! {
-                message = read_message(&mut self.reader, &mut self.frames) => self.take(message?).await?,
+                message = read_message(&mut self.reader, &mut self.frames) => match (message, self.leaving.take()) {
+                    (Ok(message), leaving) => {
+                        self.leaving = leaving;
+                        self.take(message).await?;
+                    }
+                    (Err(_), Some(done)) => {
+                        // Whoever asked may have given up waiting.
+                        let _nobody = done.send(());
+                        return Ok(());
+                    }
+                    (Err(error), None) => return Err(error),
+                },
                 count = asks.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
                         return Ok(());
@@ -215,8 +228,8 @@ impl<'a> Talk<'a> {
                     Err(cause) => return Err(CustodyError::Refused { cause }),
                 },
                 Some(Awaited::Shutdown(done)) => {
-                    // Whoever asked may have given up waiting.
-                    let _nobody = done.send(());
+                    result.map_err(|cause| CustodyError::Refused { cause })?;
+                    self.leaving = Some(done);
                     None
                 }
                 Some(Awaited::Nothing) | None => None,

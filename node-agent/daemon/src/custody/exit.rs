@@ -1,4 +1,6 @@
 //! What the supervisor recorded of an end, in the words of the core.
+//!
+//! A plain translation: which cause an end amounts to is decided by the core (`outcome`).
 
 use muster_agent_core::input::{Ended, EndedBy, Exit};
 use muster_model::{Timestamp, Usage};

@@ -1,4 +1,6 @@
 //! What a refusal of the supervisor means to whoever wrote the task: a cause, and words with a way out.
+//!
+//! A program that is not there is the user's to mend, a supervisor that is stopping the node's; the cause says which.
 
 use muster_model::Cause;
 use muster_model::cause::FailureInfo;

@@ -7,8 +7,7 @@
 //!   clock ────┘
 //! ```
 //!
-//! Everything that takes time (staging, collecting, reading files) is a task of its own that answers with an input. Nothing here
-//! decides; what an effect needs beyond the core's words (plans, settings) is kept here, in step with the records.
+//! What takes time is a task of its own that answers with an input. Nothing here decides.
 //!
 //! Invariant: no effect of a turn is carried out before its records are written.
 

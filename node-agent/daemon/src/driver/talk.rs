@@ -1,4 +1,7 @@
 //! What the driver has to do with the controller: words of the session in and out, and wishes to read files.
+//!
+//! Reports of one turn go out together, in messages of a bounded size. A session that does not take them is given up:
+//! the reports stay in the journal and go out on the next one.
 
 use super::turn::{Driver, OpenSession, life_of};
 use crate::codec;

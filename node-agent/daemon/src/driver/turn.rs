@@ -1,4 +1,7 @@
 //! One turn after another: inputs to the core, its records into the journal, then the rest of its effects.
+//!
+//! What the core's words leave out is kept here beside it: plans by attempt, the settings in full, the open session, work under
+//! way. The two other halves of the driver are `talk` (the controller) and `work` (what takes time).
 
 use crate::codec::{self, CodecError, Entry, Payload};
 use crate::custody::{Ask, Custody};
@@ -9,7 +12,7 @@ use crate::output::Outputs;
 use crate::session::SessionEvent;
 use crate::staging::Stager;
 use crate::wake::Wake;
-use crate::workdir::{Layout, Trash};
+use crate::workdir::Layout;
 use muster_agent_core::attempt::State;
 use muster_agent_core::report::NumberedReport;
 use muster_agent_core::{Agent, Effect, Input, Monotonic, Now, Record, SessionId, Subject};
@@ -65,7 +68,6 @@ pub(crate) enum Ended {
 /// Everything that the loop uses.
 pub(crate) struct Parts {
     pub(crate) layout: Arc<Layout>,
-    pub(crate) trash: Arc<Trash>,
     pub(crate) custody: Custody,
     pub(crate) stager: Arc<Stager>,
     pub(crate) outputs: Arc<Outputs>,
@@ -171,7 +173,6 @@ impl Driver {
         loop {
             wake.set(self.agent.next_deadline().map(|(at, _)| at))?;
             tokio::select! {
-                biased;
                 () = shutdown.begun(), if !told_to_stop => {
                     told_to_stop = true;
                     if !self.parts.stop_tasks_on_exit {
@@ -295,9 +296,14 @@ impl Driver {
 
     /// Writes what was decided, then does it.
     fn turn(&mut self) -> Result<(), DriverError> {
-        self.journal.flush()?;
-        for effect in std::mem::take(&mut self.todo) {
-            self.perform(effect);
+        // What is done at once may be answered at once, which decides more.
+        loop {
+            self.journal.flush()?;
+            let todo = std::mem::take(&mut self.todo);
+            if todo.is_empty() {
+                break;
+            }
+            todo.into_iter().for_each(|effect| self.perform(effect));
         }
         self.send_reports();
         if self.journal.wants_compaction() {

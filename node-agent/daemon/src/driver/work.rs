@@ -1,10 +1,14 @@
-//! The work that takes time: staging, launching, collecting, removing. Each is a task of its own that answers with an input.
+//! Staging, launching, collecting, removing: what the core's effects ask for on this machine.
+//!
+//! What goes over the network is a task of its own that answers with an input and can be cancelled; what is a few system calls
+//! is done and answered at once.
 
 use super::turn::Driver;
 use crate::custody::Ask;
 use crate::launch::{self, Command};
+use crate::output::Outputs;
 use crate::staging::{ForWhom, cancelled};
-use crate::workdir::is_full;
+use crate::workdir::{TaskPlace, is_full};
 use muster_agent_core::effect::UploadOf;
 use muster_agent_core::{Input, Subject};
 use muster_model::cause::FailureInfo;
@@ -23,59 +27,50 @@ impl Driver {
         token
     }
 
+    /// Makes the directory of a subject and fetches its files. Without files that is a handful of system calls, which are
+    /// made here: another task of the runtime would take longer to wake than they take.
     pub(super) fn stage(&mut self, subject: Subject) {
-        let (identity, files, whom) = match &subject {
-            Subject::Attempt(attempt) => match self.plans.get(attempt) {
-                Some(plan) => {
-                    (plan.user_identity, Work::Attempt(Arc::clone(plan)), ForWhom::Attempt(attempt.clone()))
-                }
-                None => return self.answer_staged(subject, Err(no_plan())),
-            },
-            Subject::StartTask { .. } => match &self.start_task {
-                Some(plan) => {
-                    let whom = ForWhom::StartTask { version: plan.version };
-                    (plan.user_identity, Work::StartTask(Arc::clone(plan)), whom)
-                }
-                None => return self.answer_staged(subject, Err(no_plan())),
-            },
+        let (place, files, whom) = match self.place(&subject) {
+            Ok(made) => made,
+            Err(failure) => return self.staged(subject, Err(failure)),
         };
-        let owner = match self.parts.users.owner(identity) {
-            Ok(owner) => owner,
-            Err(error) => return self.answer_staged(subject, Err(error.failure())),
-        };
+        if files.resource_files().is_empty() {
+            return self.staged(subject, Ok(0));
+        }
         let token = self.begin_work(&subject);
-        let (layout, trash) = (Arc::clone(&self.parts.layout), Arc::clone(&self.parts.trash));
         let (stager, inputs) = (Arc::clone(&self.parts.stager), self.parts.inputs.clone());
         tokio::spawn(async move {
-            let made = tokio::task::block_in_place(|| layout.make_place(&subject, owner, &trash));
-            let outcome = match made {
-                Err(error) => Err(place_failure(&error)),
-                Ok(_place) if files.resource_files().is_empty() => Ok(0),
-                Ok(place) => {
-                    let place = Arc::new(place);
-                    tokio::select! {
-                        staged = stager.stage(&whom, files.resource_files(), &place) => staged,
-                        () = token.cancelled() => Err(cancelled()),
-                    }
-                }
+            let place = Arc::new(place);
+            let outcome = tokio::select! {
+                staged = stager.stage(&whom, files.resource_files(), &place) => staged,
+                () = token.cancelled() => Err(cancelled()),
             };
-            if let Err(failure) = &outcome {
-                tracing::info!(%subject, cause = %failure.cause, message = failure.message, "staging failed");
-            }
+            tell_failure(&subject, &outcome);
             let _ending = inputs.send(Input::Staged { subject, outcome }).await;
         });
     }
 
-    fn answer_staged(&self, subject: Subject, outcome: Result<u64, FailureInfo>) {
-        self.answer(Input::Staged { subject, outcome });
+    /// Makes the directory of a subject, and finds what it needs.
+    fn place(&self, subject: &Subject) -> Result<(TaskPlace, Work, ForWhom), FailureInfo> {
+        let (identity, work, whom) = match subject {
+            Subject::Attempt(attempt) => {
+                let plan = self.plans.get(attempt).ok_or_else(no_plan)?;
+                (plan.user_identity, Work::Attempt(Arc::clone(plan)), ForWhom::Attempt(attempt.clone()))
+            }
+            Subject::StartTask { .. } => {
+                let plan = self.start_task.as_ref().ok_or_else(no_plan)?;
+                let whom = ForWhom::StartTask { version: plan.version };
+                (plan.user_identity, Work::StartTask(Arc::clone(plan)), whom)
+            }
+        };
+        let owner = self.parts.users.owner(identity).map_err(|error| error.failure())?;
+        let made = self.parts.layout.make_place(subject, owner);
+        Ok((made.map_err(|error| place_failure(&error))?, work, whom))
     }
 
-    /// Answers an effect without having worked: by way of the queue, as all answers.
-    fn answer(&self, input: Input) {
-        let inputs = self.parts.inputs.clone();
-        tokio::spawn(async move {
-            let _ending = inputs.send(input).await;
-        });
+    fn staged(&mut self, subject: Subject, outcome: Result<u64, FailureInfo>) {
+        tell_failure(&subject, &outcome);
+        self.take(Input::Staged { subject, outcome });
     }
 
     pub(super) fn launch(&mut self, subject: Subject, wall_clock: Option<Duration>) {
@@ -83,7 +78,7 @@ impl Driver {
         let spec = self.spec(&subject, wall_clock);
         match spec {
             Ok(spec) => self.parts.custody.ask(Ask::Start { subject, spec: Box::new(spec) }),
-            Err(failure) => self.answer(Input::Launched { subject, outcome: Err(failure) }),
+            Err(failure) => self.take(Input::Launched { subject, outcome: Err(failure) }),
         }
     }
 
@@ -121,14 +116,20 @@ impl Driver {
             Subject::Attempt(attempt) => self.plans.get(attempt).cloned(),
             Subject::StartTask { .. } => None,
         };
+        let wanted = |plan: &AttemptPlan| upload.is_some_and(|of| Outputs::wants_any(&plan.output_files, of));
+        let Some(plan) = plan.filter(|plan| wanted(plan)) else {
+            // Nothing goes over the network: two short reads are done here, as in `stage`.
+            let collected = Box::new(self.parts.outputs.excerpts(&subject));
+            return self.take(Input::Collected { subject, collected });
+        };
         let token = self.begin_work(&subject);
         let (outputs, inputs) = (Arc::clone(&self.parts.outputs), self.parts.inputs.clone());
         tokio::spawn(async move {
-            let wanted = upload.and_then(|of| Some((of, plan.as_ref()?.output_files.as_slice())));
+            let wanted = upload.map(|of| (of, plan.output_files.as_slice()));
             let collected = tokio::select! {
                 collected = outputs.collect(&subject, wanted) => collected,
                 // What was cut short is not published; the streams are still told of.
-                () = token.cancelled() => outputs.collect(&subject, None).await,
+                () = token.cancelled() => outputs.excerpts(&subject),
             };
             if let Some(failure) = &collected.failure {
                 tracing::info!(%subject, message = failure.message, "outputs were not kept");
@@ -139,14 +140,14 @@ impl Driver {
 
     pub(super) fn remove_directories(&self, attempts: &[AttemptId]) {
         for attempt in attempts {
-            match self.parts.layout.discard(attempt, &self.parts.trash) {
+            match self.parts.layout.discard(attempt) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(%attempt, %error, "cannot put a task directory away");
                 }
                 Ok(()) | Err(_) => {}
             }
         }
-        self.parts.trash.empty(&self.parts.layout);
+        self.parts.layout.empty_trash();
     }
 }
 
@@ -162,6 +163,12 @@ impl Work {
             Self::Attempt(plan) => &plan.resource_files,
             Self::StartTask(plan) => &plan.resource_files,
         }
+    }
+}
+
+fn tell_failure(subject: &Subject, outcome: &Result<u64, FailureInfo>) {
+    if let Err(failure) = outcome {
+        tracing::info!(%subject, cause = %failure.cause, message = failure.message, "staging failed");
     }
 }
 

@@ -1,4 +1,6 @@
 //! Opening connections to the controller, and sharing the newest one.
+//!
+//! TLS is the runtime crate's; here it is only put under HTTP/2. Nothing is retried here: the session opens the next connection.
 
 use crate::config::ControllerUrl;
 use crate::identity::{Identity, IdentityError};
@@ -47,6 +49,21 @@ pub(crate) enum LinkError {
     },
     #[error("the node has not been connected to its controller for {0:?}")]
     Unconnected(Duration),
+}
+
+impl LinkError {
+    /// Whether somebody answered who is not the controller that the token is for: trying again would meet the same one.
+    pub(crate) fn is_other_controller(&self) -> bool {
+        let Self::Connect { cause } = self else { return false };
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(cause);
+        while let Some(error) = next {
+            if matches!(error.downcast_ref::<ConnectError>(), Some(ConnectError::Pin { .. })) {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
 }
 
 /// The newest connection, for everybody who needs one.

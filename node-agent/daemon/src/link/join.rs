@@ -50,7 +50,8 @@ impl JoinError {
         match self {
             Self::NoToken | Self::Token | Self::Fingerprint(_) | Self::Identity(_) | Self::Name(_) => false,
             Self::Link(error) => match error {
-                LinkError::Connect { .. } | LinkError::Unconnected(_) => true,
+                LinkError::Connect { .. } => !error.is_other_controller(),
+                LinkError::Unconnected(_) => true,
                 LinkError::Tls { .. } | LinkError::Identity(_) | LinkError::Url { .. } => false,
             },
             Self::Refused(status) => matches!(

@@ -7,4 +7,4 @@ mod channel;
 mod join;
 
 pub(crate) use channel::{Link, LinkError, open};
-pub(crate) use join::{begin, join, renew};
+pub(crate) use join::{JoinError, begin, join, renew};

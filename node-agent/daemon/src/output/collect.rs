@@ -1,4 +1,7 @@
 //! Keeps what an attempt leaves: excerpts of both streams, then its output files, all or none.
+//!
+//! The manifest is complete or there is none: one file that cannot be uploaded fails the attempt, and the controller publishes
+//! nothing of it.
 
 use super::excerpt;
 use super::pattern::{self, PatternError};
@@ -57,29 +60,38 @@ impl Outputs {
         Self { layout, link }
     }
 
+    /// Whether any of these output files is meant for a command that ended so.
+    pub(crate) fn wants_any(files: &[OutputFile], of: UploadOf) -> bool {
+        files.iter().any(|file| is_meant(file.condition, of))
+    }
+
+    /// Takes the excerpts of both streams. Two short reads.
+    pub(crate) fn excerpts(&self, subject: &Subject) -> Collected {
+        match self.layout.existing(subject) {
+            Ok(dir) => Collected {
+                stdout: excerpt::take(&dir, "stdout.txt"),
+                stderr: excerpt::take(&dir, "stderr.txt"),
+                ..Collected::default()
+            },
+            Err(error) => {
+                tracing::warn!(%subject, %error, "the directory of a command is gone");
+                Collected::default()
+            }
+        }
+    }
+
     /// Keeps what a subject leaves. `wanted` are the plan's output files and which of them are meant.
     pub(crate) async fn collect(
         &self,
         subject: &Subject,
         wanted: Option<(UploadOf, &[OutputFile])>,
     ) -> Collected {
-        let mut collected = Collected::default();
-        let dir = match self.layout.existing(subject) {
-            Ok(dir) => dir,
-            Err(error) => {
-                collected.failure = wanted.map(|_| failure(&OutputError::Directory(error)));
-                return collected;
-            }
-        };
-        collected.stdout = excerpt::take(&dir, "stdout.txt");
-        collected.stderr = excerpt::take(&dir, "stderr.txt");
+        let mut collected = self.excerpts(subject);
         if let (Subject::Attempt(attempt), Some((of, files))) = (subject, wanted) {
             let meant: Vec<_> = files.iter().filter(|file| is_meant(file.condition, of)).cloned().collect();
-            if !meant.is_empty() {
-                match self.upload_all(attempt, Arc::new(dir), meant).await {
-                    Ok((outputs, bytes)) => (collected.outputs, collected.uploaded_bytes) = (outputs, bytes),
-                    Err(error) => collected.failure = Some(failure(&error)),
-                }
+            match self.upload_all(attempt, meant).await {
+                Ok((outputs, bytes)) => (collected.outputs, collected.uploaded_bytes) = (outputs, bytes),
+                Err(error) => collected.failure = Some(failure(&error)),
             }
         }
         collected
@@ -88,9 +100,10 @@ impl Outputs {
     async fn upload_all(
         &self,
         attempt: &AttemptId,
-        dir: Arc<Dir>,
         files: Vec<OutputFile>,
     ) -> Result<(Vec<OutputEntry>, u64), OutputError> {
+        let dir = self.layout.existing(&Subject::Attempt(attempt.clone())).map_err(OutputError::Directory)?;
+        let dir = Arc::new(dir);
         let found = Arc::clone(&dir);
         let items = tokio::task::spawn_blocking(move || find(&found, &files)).await;
         let items = items.unwrap_or_else(|panic| Err(OutputError::Directory(io::Error::other(panic))))?;

@@ -1,4 +1,7 @@
 //! The first and the last part of a stream, which outlive the node.
+//!
+//! Read once, when the command has ended. A stream that is missing or is no regular file any more gives an empty excerpt: it
+//! must not keep the attempt from ending.
 
 use crate::workdir::Dir;
 use muster_model::{Excerpt, limits};

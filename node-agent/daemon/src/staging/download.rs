@@ -1,4 +1,8 @@
 //! A content that is arriving: written and hashed at once, and able to go on where it broke off.
+//!
+//! It knows nothing of where the bytes come from.
+//!
+//! Invariant: a file gets its name in the cache only when its digest and size are what they should be.
 
 use super::error::{FetchError, Place};
 use crate::workdir::Dir;

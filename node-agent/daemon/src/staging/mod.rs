@@ -12,4 +12,5 @@ mod place;
 mod stager;
 mod store;
 
-pub(crate) use stager::{ForWhom, Stager, cancelled};
+pub(crate) use stager::{Stager, cancelled};
+pub(crate) use store::ForWhom;

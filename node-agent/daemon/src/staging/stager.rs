@@ -6,13 +6,14 @@
 use super::cache::{Blob, Cache, CacheError};
 use super::error::{FetchError, Place, StageError};
 use super::http::{GetError, Got, Http, HttpError};
+use super::store::ForWhom;
 use super::{place, store};
 use crate::link::Link;
 use crate::workdir::{Dir, TaskPlace};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use muster_model::cause::FailureInfo;
-use muster_model::{AttemptId, Cause, Digest};
+use muster_model::{Cause, Digest};
 use muster_proto::convert::{PlannedFile, PlannedSource};
 use muster_runtime::backoff::Backoff;
 use std::collections::BTreeMap;
@@ -30,15 +31,6 @@ const TRIES: u32 = 5;
 const WAITS: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(5));
 /// URLs of which the ETag is remembered: a few hundred bytes each.
 const KNOWN_MAX: usize = 10_000;
-
-/// Whose plan names a file; the controller checks it.
-#[derive(Debug, Clone)]
-pub(crate) enum ForWhom {
-    /// An attempt's.
-    Attempt(AttemptId),
-    /// The start task's of this version.
-    StartTask { version: u64 },
-}
 
 /// What a download is shared by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,15 +1,26 @@
 //! Contents from the controller's file store, by digest.
+//!
+//! The controller checks that a plan of this node names the content, so every request says whose plan it is. One try;
+//! retries are the stager's.
 
 use super::download::Download;
 use super::error::{FetchError, Place};
 use super::http::GetError;
-use super::stager::ForWhom;
 use crate::link::Link;
-use muster_model::Digest;
+use muster_model::{AttemptId, Digest};
 use muster_proto::wire;
 use muster_proto::wire::fetch_file_request::ForWhom as WireForWhom;
 use muster_proto::wire::fetch_file_response::Body;
 use tonic::{Code, Status};
+
+/// Whose plan names a file; the controller checks it.
+#[derive(Debug, Clone)]
+pub(crate) enum ForWhom {
+    /// An attempt's.
+    Attempt(AttemptId),
+    /// The start task's of this version.
+    StartTask { version: u64 },
+}
 
 /// Asks for what `download` does not have yet; returns the size of the whole.
 pub(super) async fn get(

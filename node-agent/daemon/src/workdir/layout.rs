@@ -1,19 +1,16 @@
 //! Where everything of a node lies below its root directory, in the names of the reference (azure-batch.md 3.10).
 //!
 //! ```text
-//! ROOT/batch/                          AZ_BATCH_NODE_ROOT_DIR
-//!   workitems/<job>/job-1/<task>/      a task: stdout.txt, stderr.txt, wd/
-//!   startup/                           the start task, likewise; tasks may read it
-//!   shared/                            for all tasks to read and write
-//!   applications/ fsmounts/ volatile/
-//! ROOT/agent/                          the agent's own: identity, journal, cache; nobody else may look
-//! ROOT/supervisor/                     the supervisor's own
-//! ROOT/trash/                          trees that wait for their removal
+//! ROOT/batch/                         AZ_BATCH_NODE_ROOT_DIR, with startup/ (the start task) and shared/ for all tasks
+//! ROOT/batch/workitems/<job>/job-1/<task>/     a task: stdout.txt, stderr.txt, wd/
+//! ROOT/agent/  ROOT/supervisor/       their own: identity, journal, cache; nobody else may look
+//! ROOT/trash/                         trees that wait for their removal
 //! ```
 //!
 //! A task owns its `wd` and nothing above it, so it can neither replace it nor its output files.
 
 use super::dir::{Dir, give};
+use super::trash::Trash;
 use muster_agent_core::Subject;
 use muster_model::{AttemptId, FilePath};
 use std::fs::{DirBuilder, File};
@@ -21,6 +18,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Permission bits of directories that tasks pass through: they may look and not change.
 const OPEN_MODE: u32 = 0o755;
@@ -57,7 +55,7 @@ pub(crate) struct Layout {
     batch: Dir,
     workitems: Dir,
     agent: Dir,
-    trash: Dir,
+    trash: Arc<Trash>,
 }
 
 /// The directory of a task or of the start task, made for one attempt.
@@ -100,7 +98,7 @@ impl Layout {
         }
         opened(batch_path.join("shared"), SHARED_MODE)?;
         let workitems = opened(batch_path.join("workitems"), OPEN_MODE)?;
-        let trash = opened(root.join(TRASH_NAME), PRIVATE_MODE)?;
+        let trash = Trash::new(opened(root.join(TRASH_NAME), PRIVATE_MODE)?);
         let agent = opened(root.join("agent"), PRIVATE_MODE)?;
         Ok(Self { root, batch, workitems, agent, trash })
     }
@@ -135,9 +133,9 @@ impl Layout {
         self.root.join("supervisor")
     }
 
-    /// Where trees wait for their removal.
-    pub(super) const fn trash(&self) -> &Dir {
-        &self.trash
+    /// Removes what was put away, when there is time for it.
+    pub(crate) fn empty_trash(&self) {
+        self.trash.empty();
     }
 
     /// The absolute path of a subject's directory: for the supervisor, which follows no links, and for variables.
@@ -164,12 +162,7 @@ impl Layout {
 
     /// Makes the directory of a subject anew. What an earlier attempt or run left there is put away first; the `wd` of
     /// the start task stays, because it must be safe to run again and may rely on what it did before.
-    pub(crate) fn make_place(
-        &self,
-        subject: &Subject,
-        owner: Option<(u32, u32)>,
-        trash: &super::Trash,
-    ) -> io::Result<TaskPlace> {
+    pub(crate) fn make_place(&self, subject: &Subject, owner: Option<(u32, u32)>) -> io::Result<TaskPlace> {
         let dir = match subject {
             Subject::StartTask { .. } => {
                 let dir = self.batch.make_dir("startup", OPEN_MODE)?;
@@ -188,7 +181,7 @@ impl Layout {
                 };
                 match parent.make_new_dir(task, OPEN_MODE) {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        trash.put(self, &parent, task)?;
+                        self.trash.put(&parent, task)?;
                         parent.make_new_dir(task, OPEN_MODE)?
                     }
                     made => made?,
@@ -207,10 +200,10 @@ impl Layout {
     }
 
     /// Puts the directory of an ended attempt away.
-    pub(crate) fn discard(&self, attempt: &AttemptId, trash: &super::Trash) -> io::Result<()> {
+    pub(crate) fn discard(&self, attempt: &AttemptId) -> io::Result<()> {
         let (folder, job, task) = task_parts(attempt);
         let parent = self.workitems.open_dir(&format!("{folder}/{job}"))?;
-        trash.put(self, &parent, task)
+        self.trash.put(&parent, task)
     }
 }
 
@@ -251,7 +244,6 @@ impl TaskPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workdir::Trash;
 
     fn attempt(job: &str, number: u32) -> AttemptId {
         AttemptId { job: job.parse().unwrap(), task: "t1".parse().unwrap(), number }
@@ -271,12 +263,11 @@ mod tests {
     fn a_second_attempt_begins_with_an_empty_directory() {
         let temporary = tempfile::tempdir().unwrap();
         let layout = Layout::open(temporary.path()).unwrap();
-        let trash = Trash::new();
         let subject = Subject::Attempt(attempt("film", 1));
-        layout.make_place(&subject, None, &trash).unwrap();
+        layout.make_place(&subject, None).unwrap();
         let left = layout.place_path(&subject).join("wd/left");
         std::fs::write(&left, "x").unwrap();
-        layout.make_place(&Subject::Attempt(attempt("film", 2)), None, &trash).unwrap();
+        layout.make_place(&Subject::Attempt(attempt("film", 2)), None).unwrap();
         assert!(!left.exists() && left.parent().is_some_and(Path::exists));
     }
 
@@ -285,7 +276,7 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let layout = Layout::open(temporary.path()).unwrap();
         let subject = Subject::Attempt(attempt("film", 1));
-        let place = layout.make_place(&subject, None, &Trash::new()).unwrap();
+        let place = layout.make_place(&subject, None).unwrap();
         let path = FilePath::parse("a/b/c.txt").unwrap();
         let (parent, name) = place.parent_of(&path).unwrap();
         parent.create_file(name, 0o640).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Tasks own parts of these directories and may put links, devices or FIFOs anywhere in them; so nothing here or above ever
 //! opens a path that it put together. [`Dir`] is an open directory whose every access is resolved beneath it without
-//! symbolic links; [`Layout`] knows the names of the reference (azure-batch.md 3.10); [`Trash`] removes trees late.
+//! symbolic links; [`Layout`] knows the names of the reference (azure-batch.md 3.10); `trash` removes trees late.
 
 mod dir;
 mod layout;
@@ -10,4 +10,3 @@ mod trash;
 
 pub(crate) use dir::{Dir, EntryKind, FileFacts, is_full};
 pub(crate) use layout::{Layout, TaskPlace};
-pub(crate) use trash::Trash;

@@ -1,5 +1,7 @@
-//! A controller as far as an agent can tell: TLS with a CA of its own, joining, a session, content. It acknowledges what it is
-//! told and remembers all of it.
+//! A controller as far as an agent can tell: TLS with a CA of its own, joining, a session, content.
+//!
+//! It acknowledges what it is told and remembers all of it; a test changes its behaviour through `State`, and waits for
+//! what it learns with `wait`, which has a deadline.
 
 use muster_proto::convert;
 use muster_proto::wire;

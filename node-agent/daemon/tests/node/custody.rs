@@ -1,4 +1,6 @@
 //! Leases, restarts, orders to stop and to leave: what happens to tasks when something else goes away.
+//!
+//! Tasks here write their process id and wait for a file, so a test knows that they run and decides when they end.
 
 use super::controller::plan;
 use super::world::{World, eventually};

@@ -1,4 +1,6 @@
 //! Output files: found, uploaded once, named in the manifest, and never read through a link.
+//!
+//! What a pattern matches is tested beside the code (`output/pattern.rs`); here it is the whole way to the controller.
 
 use super::controller::{plan, sha256};
 use super::world::World;

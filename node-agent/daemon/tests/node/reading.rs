@@ -1,4 +1,6 @@
 //! Files of the node are read by the controller: ranges, following, lists, refusals.
+//!
+//! A wish goes out on the session; the answer comes on a stream of its own, or as a refusal on the session.
 
 use super::controller::{attempt, plan};
 use super::world::World;

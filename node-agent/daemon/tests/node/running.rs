@@ -1,4 +1,6 @@
 //! Commands run, and their ends are told in full.
+//!
+//! Limits by control groups are the supervisor's and tested there; these nodes run without (`--cgroup-root none`).
 
 use super::controller::{attempt, plan};
 use super::world::World;

@@ -1,4 +1,6 @@
 //! Resource files: from the web and from the file store, once, whole, and with words when they cannot be had.
+//!
+//! The web server counts what it is asked, so a second download shows.
 
 use super::controller::{plan, sha256};
 use super::web::{Page, Web};

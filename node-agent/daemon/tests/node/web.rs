@@ -1,4 +1,6 @@
 //! A tiny HTTP server: files with ETags, ranges, and faults on demand. Counts what it is asked.
+//!
+//! One request for each connection, and only as much of HTTP as an agent uses.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

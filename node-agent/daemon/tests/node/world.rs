@@ -1,4 +1,7 @@
 //! One node with its controller: starts the agent's binary, and ends everything that came of it.
+//!
+//! Dropping a `World` kills the agent, tells its supervisor to end all tasks, and unmounts what was mounted, also when the
+//! test failed; then the agent's log is shown.
 
 use super::controller::{Controller, LIMIT};
 use muster_supervisor::frame::frame;

@@ -1,0 +1,135 @@
+//! The commands of `muster pool` and `muster node`.
+//!
+//! A start task is given by options of its own that all begin with `--start-task` and need it.
+
+use clap::{Args, Subcommand, ValueEnum};
+use muster_runtime::config::Span;
+
+use super::{ResourceSpec, Setting};
+
+/// How tasks are spread over the nodes of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fill {
+    /// Evenly over the nodes.
+    Spread,
+    /// All slots of a node before the next node is used.
+    Pack,
+}
+
+/// Options of `muster pool create`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muster pool create render --nodes 3 --slots 2
+  muster pool create render --nodes 3 --start-task '/bin/sh install.sh' --start-task-admin \\
+      --start-task-file setup/install.sh --wait
+
+The start task runs on each node whenever it boots, before the node takes tasks; write it so that it may run again.")]
+pub(crate) struct PoolCreate {
+    /// The pool's id
+    pub id: String,
+    /// How many nodes it should have
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub nodes: u32,
+    /// How many tasks a node runs at one time
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub slots: u32,
+    /// A name for people
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub display_name: String,
+    /// How tasks are spread: spread over the nodes, or pack node after node
+    #[arg(long, value_enum, default_value_t = Fill::Spread)]
+    pub fill: Fill,
+    /// How long a resize may take before it gives up, for example 15m
+    #[arg(long, value_name = "TIME")]
+    pub resize_timeout: Option<Span>,
+    /// A command line that each node runs when it boots (split by shell quoting rules, run without a shell)
+    #[arg(long, value_name = "CMD")]
+    pub start_task: Option<String>,
+    /// A file for the start task: SRC[:DEST], as in 'muster task add --resource-file'
+    #[arg(long, value_name = "SRC[:DEST]", requires = "start_task")]
+    pub start_task_file: Vec<ResourceSpec>,
+    /// An environment variable of the start task
+    #[arg(long, value_name = "NAME=VALUE", requires = "start_task")]
+    pub start_task_env: Vec<Setting>,
+    /// Run the start task as an administrator of the node
+    #[arg(long, requires = "start_task")]
+    pub start_task_admin: bool,
+    /// How often a start task that fails is tried again; -1 for ever
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "start_task",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    pub start_task_retries: i32,
+    /// Take tasks while the start task is still running, and also if it fails
+    #[arg(long, requires = "start_task")]
+    pub start_task_no_wait: bool,
+    /// Wait until the nodes can take tasks
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// The commands on pools.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PoolCommand {
+    /// Create a pool
+    Create(Box<PoolCreate>),
+    /// List pools
+    #[command(after_help = "Examples:\n  muster pool list\n  muster pool list -o json")]
+    List {
+        /// Which, for example 'state = "active"'
+        #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
+        filter: String,
+    },
+    /// Show one pool with its node counts
+    #[command(after_help = "Example:\n  muster pool show render")]
+    Show {
+        /// The pool
+        id: String,
+    },
+    /// Set how many nodes a pool should have
+    #[command(after_help = "Example:\n  muster pool resize render --nodes 5 --wait")]
+    Resize {
+        /// The pool
+        id: String,
+        /// How many nodes it should have
+        #[arg(long, value_name = "N")]
+        nodes: u32,
+        /// Wait until the nodes can take tasks, or are gone
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Delete a pool; its nodes leave
+    #[command(after_help = "Example:\n  muster pool delete render")]
+    Delete {
+        /// The pool
+        id: String,
+    },
+}
+
+/// The commands on nodes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// List the nodes of a pool
+    #[command(
+        after_help = "Examples:\n  muster node list render\n  muster node list render --filter 'state = \"idle\"'"
+    )]
+    List {
+        /// The pool
+        pool: String,
+        /// Which, for example 'state = "idle"'
+        #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
+        filter: String,
+    },
+    /// Show one node
+    #[command(after_help = "Example:\n  muster node show render node-1")]
+    Show {
+        /// The pool
+        pool: String,
+        /// The node
+        node: String,
+    },
+}

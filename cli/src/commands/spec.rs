@@ -1,0 +1,64 @@
+//! Options that become parts of a task's specification, for `task add`, `run` and start tasks.
+//!
+//! Pure functions from options to messages: defaults are the controller's, and what is not given stays unset.
+
+use muster_proto::wire;
+use prost_types::Duration;
+
+use crate::args::LimitArgs;
+
+/// The command line of an argv: quoted so that splitting it by shell quoting rules gives the same argv again.
+#[must_use]
+pub(crate) fn command_line(argv: &[String]) -> String {
+    shell_words::join(argv)
+}
+
+/// The limits on a task's life.
+#[must_use]
+pub(crate) fn constraints(limits: &LimitArgs) -> wire::TaskConstraints {
+    wire::TaskConstraints {
+        max_wall_clock_time: limits.timeout.map(|limit| duration(limit.duration())),
+        max_task_retry_count: limits.retries,
+        ..Default::default()
+    }
+}
+
+/// What a task needs beside slots.
+#[must_use]
+pub(crate) fn resources(limits: &LimitArgs) -> wire::ResourceRequests {
+    wire::ResourceRequests {
+        cpu_millis: limits.cpus.map_or(0, |cpus| cpus.0),
+        memory_bytes: limits.memory.map_or(0, |memory| memory.bytes()),
+        pids_max: limits.pids.unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+/// The user that runs a command: unset for the default.
+#[must_use]
+pub(crate) fn user_identity(is_admin: bool) -> Option<wire::UserIdentity> {
+    let admin =
+        || wire::AutoUser { elevation_level: wire::ElevationLevel::Admin.into(), ..Default::default() };
+    is_admin.then(|| wire::UserIdentity { user: Some(wire::user_identity::User::AutoUser(admin())) })
+}
+
+/// A span of time on the wire.
+#[must_use]
+pub(crate) fn duration(span: std::time::Duration) -> Duration {
+    Duration {
+        seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(span.subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn argv_survives_the_way_through_the_command_line() {
+        let argv: Vec<String> =
+            ["sh", "-c", "echo \"$HOME\" 'x'", "", "a b", "*", "\\"].map(str::to_owned).into();
+        assert_eq!(shell_words::split(&command_line(&argv)).unwrap(), argv);
+    }
+}

@@ -1,0 +1,15 @@
+//! The typed calls, one file for each resource. Each is a method of [`crate::Client`] that takes what the call needs and
+//! answers the API's own message; mutations get a fresh request id unless the caller brings one inside of the request.
+//!
+//! Lists are [`Pages`]: read page by page, or `all` at once.
+
+mod account;
+mod file;
+mod job;
+mod node;
+mod pages;
+mod pool;
+mod task;
+mod token;
+
+pub use pages::{Pages, Selection};

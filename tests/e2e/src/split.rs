@@ -1,0 +1,273 @@
+//! A cluster of separate processes: a controller and agents that a test may kill, freeze, stop and start again.
+//!
+//! Each comes back on the folder that it had; the controller on the ports that it was given first, so that agents and
+//! users find it. Dropping the cluster kills everything, supervisors and tasks included.
+
+use crate::binaries;
+use crate::cluster::Cluster;
+use crate::daemon::Daemon;
+use crate::home::Home;
+use crate::user::{User, word};
+use crate::wait::{SOON, wait_until, when};
+use anyhow::{Context, ensure};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What the controller says when it is ready.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Ready {
+    /// Where clients connect to.
+    pub endpoint: String,
+    /// Where nodes connect to.
+    pub node_endpoint: String,
+    /// The CA's certificate.
+    pub ca_cert: PathBuf,
+    /// The operator's account.
+    pub account: String,
+}
+
+/// The part of `operator.toml` that says the key.
+#[derive(Debug, Deserialize)]
+struct OperatorFile {
+    profiles: BTreeMap<String, OperatorProfile>,
+}
+
+#[derive(Debug, Deserialize)]
+struct OperatorProfile {
+    key: String,
+}
+
+/// A running split cluster. Fields are dropped in this order: processes, then their folder.
+#[derive(Debug)]
+pub struct Split {
+    agents: Vec<Option<Daemon>>,
+    controller: Option<Daemon>,
+    wanted: Cluster,
+    ready: Option<Ready>,
+    user: User,
+    home: Home,
+}
+
+impl Cluster {
+    /// Starts a controller, makes the pool `default`, starts its agents and waits until every node is idle.
+    ///
+    /// # Errors
+    /// With the logs, when it does not get ready.
+    pub fn split(&self) -> anyhow::Result<Split> {
+        Split::start(self)
+    }
+}
+
+impl Split {
+    fn start(wanted: &Cluster) -> anyhow::Result<Self> {
+        let home = Home::new()?;
+        let user = User {
+            binaries: binaries::folder()?,
+            folder: home.path().to_path_buf(),
+            environment: Default::default(),
+        };
+        let mut split =
+            Self { agents: Vec::new(), controller: None, wanted: wanted.clone(), ready: None, user, home };
+        split.start_controller()?;
+        let (nodes, slots) = (wanted.nodes.to_string(), wanted.slots.to_string());
+        split.ok(&["pool", "create", "default", "--nodes", &nodes, "--slots", &slots])?;
+        for number in 0..usize::try_from(wanted.nodes)? {
+            if let Some(megabytes) = wanted.disk_megabytes {
+                let root = split.agent_root(number);
+                split.home.mount(&root, megabytes)?;
+            }
+            split.agents.push(None);
+            let token = split.token("default", &[])?;
+            split.user.file(&format!("token-{number}"), &token)?;
+            split.start_agent(number)?;
+        }
+        split.wait_for_nodes("default", usize::try_from(wanted.nodes)?)?;
+        Ok(split)
+    }
+
+    /// The text of a new join token of a pool.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn token(&self, pool: &str, options: &[&str]) -> anyhow::Result<String> {
+        Ok(self.ok(&[&["token", "create", pool], options].concat())?.trim().to_owned())
+    }
+
+    /// Starts the controller, for the first time or again, and waits until it is ready.
+    ///
+    /// # Errors
+    /// With its log, when it does not get ready.
+    pub fn start_controller(&mut self) -> anyhow::Result<()> {
+        ensure!(self.controller.is_none(), "the controller runs already");
+        let ready_file = self.home.path().join("controller-ready.json");
+        let _ = fs::remove_file(&ready_file);
+        let mut command = self.controller_command();
+        command.arg("--ready-file").arg(&ready_file);
+        let mut daemon = Daemon::start(&mut command, &self.home.log("controller"))?;
+        let ready = daemon.wait_while_running(SOON, "the controller to be ready", |_| {
+            Ok(fs::read(&ready_file).ok().and_then(|bytes| serde_json::from_slice::<Ready>(&bytes).ok()))
+        })?;
+        self.controller = Some(daemon);
+        self.user.environment = self.operator(&ready)?;
+        self.ready = Some(ready);
+        Ok(())
+    }
+
+    /// The command that runs the controller on its folder and, once they are known, its ports.
+    #[must_use]
+    pub fn controller_command(&self) -> Command {
+        let address = |endpoint: Option<&String>| {
+            endpoint.and_then(|url| url.strip_prefix("https://")).unwrap_or("127.0.0.1:0").to_owned()
+        };
+        let listen = address(self.ready.as_ref().map(|ready| &ready.endpoint));
+        let node_listen = address(self.ready.as_ref().map(|ready| &ready.node_endpoint));
+        let mut command = Command::new(self.user.binaries.join("muster-controller"));
+        command.arg("--data-dir").arg(self.controller_folder());
+        command
+            .args(["--listen", &listen, "--node-listen", &node_listen])
+            .args(&self.wanted.controller_flags);
+        command
+    }
+
+    /// Where the controller keeps everything.
+    #[must_use]
+    pub fn controller_folder(&self) -> PathBuf {
+        self.home.path().join("controller")
+    }
+
+    /// What the controller said when it was ready.
+    ///
+    /// # Errors
+    /// When it has never been.
+    pub fn ready(&self) -> anyhow::Result<&Ready> {
+        self.ready.as_ref().context("the controller has never been ready")
+    }
+
+    /// The settings that let a user in as the operator.
+    fn operator(&self, ready: &Ready) -> anyhow::Result<BTreeMap<String, String>> {
+        let path = self.controller_folder().join("operator.toml");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let file: OperatorFile = toml::from_str(&text).context("operator.toml")?;
+        let profile = file.profiles.into_values().next().context("operator.toml has no profile")?;
+        let settings = [
+            ("MUSTER_ENDPOINT", ready.endpoint.clone()),
+            ("MUSTER_ACCOUNT", ready.account.clone()),
+            ("MUSTER_KEY", profile.key),
+            ("MUSTER_CA_CERT", ready.ca_cert.to_string_lossy().into_owned()),
+        ];
+        Ok(settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    /// The controller's process.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn controller(&mut self) -> anyhow::Result<&mut Daemon> {
+        self.controller.as_mut().context("the controller does not run")
+    }
+
+    /// Kills the controller with `kill -9`.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill_controller(&mut self) -> anyhow::Result<()> {
+        self.controller.take().context("the controller does not run")?.kill_9()
+    }
+
+    /// Stops the controller with SIGTERM, which must be a success.
+    ///
+    /// # Errors
+    /// When it ends otherwise.
+    pub fn stop_controller(&mut self) -> anyhow::Result<()> {
+        self.controller.take().context("the controller does not run")?.stop()
+    }
+
+    /// Starts an agent, for the first time or again.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_agent(&mut self, number: usize) -> anyhow::Result<()> {
+        let token = self.home.path().join(format!("token-{number}"));
+        let mut command = self.agent_command(&self.agent_root(number))?;
+        command.arg("--token-file").arg(token);
+        let daemon = Daemon::start(&mut command, &self.home.log(&format!("agent-{number}")))?;
+        let place = self.agents.get_mut(number).with_context(|| format!("there is no agent {number}"))?;
+        ensure!(place.is_none(), "agent {number} runs already");
+        *place = Some(daemon);
+        Ok(())
+    }
+
+    /// The command that runs an agent on a folder, but for its token.
+    ///
+    /// # Errors
+    /// When the controller has never been ready.
+    pub fn agent_command(&self, root: &Path) -> anyhow::Result<Command> {
+        let mut command = Command::new(self.user.binaries.join("muster-agent"));
+        command.arg("--root").arg(root).args(["--controller", &self.ready()?.node_endpoint]);
+        // Groups of our own, so that what is left of them can be told from everybody else's.
+        command.arg("--cgroup-root").arg(self.home.path().file_name().unwrap_or_default());
+        command.args(&self.wanted.agent_flags);
+        Ok(command)
+    }
+
+    /// The folder of an agent.
+    #[must_use]
+    pub fn agent_root(&self, number: usize) -> PathBuf {
+        self.home.path().join(format!("nodes/{number}"))
+    }
+
+    /// An agent's process.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn agent(&mut self, number: usize) -> anyhow::Result<&mut Daemon> {
+        let agent = self.agents.get_mut(number).and_then(Option::as_mut);
+        agent.with_context(|| format!("agent {number} does not run"))
+    }
+
+    /// Kills an agent with `kill -9`; its supervisor and tasks are not touched.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill_agent(&mut self, number: usize) -> anyhow::Result<()> {
+        let agent = self.agents.get_mut(number).and_then(Option::take);
+        agent.with_context(|| format!("agent {number} does not run"))?.kill_9()
+    }
+
+    /// Stops an agent with SIGTERM, which must be a success; its supervisor and tasks stay.
+    ///
+    /// # Errors
+    /// When it ends otherwise.
+    pub fn stop_agent(&mut self, number: usize) -> anyhow::Result<()> {
+        let agent = self.agents.get_mut(number).and_then(Option::take);
+        agent.with_context(|| format!("agent {number} does not run"))?.stop()
+    }
+
+    /// Waits until a pool has so many nodes that are ready for tasks.
+    ///
+    /// # Errors
+    /// With what the nodes are instead, after a while.
+    pub fn wait_for_nodes(&self, pool: &str, count: usize) -> anyhow::Result<()> {
+        let mut last = Vec::new();
+        let ready = wait_until(SOON, "nodes that are ready for tasks", || {
+            let nodes = self.list(&["node", "list", pool])?;
+            last = nodes.iter().filter_map(|node| word(node, "/state")).collect();
+            Ok(when(
+                last.iter().filter(|state| ["idle", "running"].contains(&state.as_str())).count() == count,
+            ))
+        });
+        ready.with_context(|| format!("wanted {count} nodes; they are {last:?}"))
+    }
+}
+
+impl Deref for Split {
+    type Target = User;
+
+    fn deref(&self) -> &User {
+        &self.user
+    }
+}
