@@ -128,13 +128,13 @@ fn tasks_jsonl(job: &str, frames: u32) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            r#"{{"id":"{frame}","command_line":"povray scene.pov +O{image} +W480 +H270 +A0.2 +K{clock:.4} +WT1 -D","resource_files":[{scene}],"output_files":[{{"file_pattern":"{image}","file_store":{{"container":"{job}","path":"frames/{image}"}},"upload_condition":"tasksuccess"}}]}}"#
+            r#"{{"id":"{frame}","command_line":"povray scene.pov +O{image} +W480 +H270 +A0.2 +K{clock:.4} +WT1 -D","resource_files":[{scene}],"output_files":[{{"file_pattern":"{image}","file_store":{{"container":"{job}","path":"frames/{image}"}},"upload_condition":"UPLOAD_CONDITION_TASK_SUCCESS"}}]}}"#
         );
     }
     let last = frames - 1;
     let _ = writeln!(
         text,
-        r#"{{"id":"merge","command_line":"ffmpeg -nostdin -y -loglevel warning -framerate 20 -i frames/frame-%04d.png -c:v libx264 -preset slow -crf 16 -pix_fmt yuv420p -movflags +faststart film.mp4","depends_on":{{"task_id_ranges":[{{"start":0,"end":{last}}}]}},"resource_files":[{{"file_store_prefix":{{"container":"{job}","prefix":"frames/"}}}}],"output_files":[{{"file_pattern":"film.mp4","file_store":{{"container":"{job}","path":"film.mp4"}},"upload_condition":"tasksuccess"}}]}}"#
+        r#"{{"id":"merge","command_line":"ffmpeg -nostdin -y -loglevel warning -framerate 20 -i frames/frame-%04d.png -c:v libx264 -preset slow -crf 16 -pix_fmt yuv420p -movflags +faststart film.mp4","depends_on":{{"task_id_ranges":[{{"start":0,"end":{last}}}]}},"resource_files":[{{"file_store_prefix":{{"container":"{job}","prefix":"frames/"}}}}],"output_files":[{{"file_pattern":"film.mp4","file_store":{{"container":"{job}","path":"film.mp4"}},"upload_condition":"UPLOAD_CONDITION_TASK_SUCCESS"}}]}}"#
     );
     text
 }
