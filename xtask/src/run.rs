@@ -1,4 +1,7 @@
 //! Running other programs, with errors that name them.
+//!
+//! Everything that a chore needs from outside goes through here: cargo of the same toolchain, Debian packages that are
+//! missing, programs on the PATH.
 
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,7 @@
 //! The controller of the simulation: the real core, the store that it writes to, and a crash that loses the rest.
+//!
+//! One step is decided, committed and only then answered, as in the real engine; the core recounts its invariants after
+//! each.
 
 use muster_controller_core::effect::Effect;
 use muster_controller_core::input::{Command, Input, NewAccount, NewToken, NodeInput};

@@ -1,4 +1,6 @@
 //! The promises, looked at where they matter: at the simulated processes and at what clients were told.
+//!
+//! It knows neither core: what the records say is only compared with what happened, never believed.
 
 use crate::machine::Machine;
 use muster_controller_core::record::TaskStateRow;

@@ -1,4 +1,6 @@
 //! What the wire does in a real cluster: the words of one core as the words of the other.
+//!
+//! Nothing is decided or kept here; the same pairs stand in the two daemons with protobuf between them.
 
 use muster_agent_core::effect::{AgentMessage, HeldAttempt};
 use muster_agent_core::input::{

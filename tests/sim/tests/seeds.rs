@@ -1,4 +1,6 @@
-//! A few hundred seeds of the simulation in every test run; a failing one prints its story and replays exactly.
+//! A few hundred seeds of the simulation in every test run.
+//!
+//! A failing seed prints its story and replays exactly; `cargo xtask simulate` runs many more of them.
 
 use muster_sim::simulate;
 

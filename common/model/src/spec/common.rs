@@ -1,4 +1,7 @@
 //! Parts that tasks, start tasks, jobs and pools share.
+//!
+//! Resource files and output files name places and never hold bytes; paths in them cannot leave the folder that they are
+//! meant for, because `FilePath` cannot.
 
 use crate::digest::Digest;
 use crate::id::ContainerName;

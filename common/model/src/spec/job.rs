@@ -1,4 +1,6 @@
-//! The specification of a job.
+//! The specification of a job, and the part of it that an update may change.
+//!
+//! Where a job is in its life is not here: that is state (`crate::state::JobState`, and rows in the controller).
 
 use super::common::{EnvironmentSetting, MetadataItem, RetryLimit};
 use crate::id::{JobId, PoolId};

@@ -1,4 +1,6 @@
-//! The specification of a pool and of its start task.
+//! The specification of a pool and of its start task, and the part of it that an update may change.
+//!
+//! How many nodes a pool has, and which, is state; here is only how many it should have.
 
 use super::common::{EnvironmentSetting, MetadataItem, ResourceFile, RetryLimit, UserIdentity};
 use crate::id::PoolId;

@@ -1,4 +1,6 @@
-//! The specification of a task.
+//! The specification of a task: what to run, with what, under which limits, after which others.
+//!
+//! It never changes after creation but for its constraints, which an update replaces whole; the replacement is state.
 
 use super::common::{EnvironmentSetting, OutputFile, ResourceFile, RetryLimit, UserIdentity};
 use crate::id::TaskId;
