@@ -242,11 +242,13 @@ pub struct JobProgress {
 }
 
 impl JobProgress {
-    /// Whether nothing more will happen by itself: the job is completed, or it has tasks and all are.
+    /// Whether nothing more will happen by itself: the job, or every task of it, is completed. A job without tasks counts as
+    /// all complete, as in the reference; a progress that has not seen its job yet is not over.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        let all_done = self.counts.completed > 0 && self.counts.active == 0 && self.counts.running == 0;
-        self.job.state() == wire::JobState::Completed || all_done
+        let seen = !self.job.id.is_empty();
+        let all_done = self.counts.active == 0 && self.counts.running == 0;
+        seen && (self.job.state() == wire::JobState::Completed || all_done)
     }
 }
 

@@ -1,4 +1,7 @@
 //! What is refused, and how it is said: every wrong field of a message at once, by its path, with value, limit and way out.
+//!
+//! The paths and the words are what a user reads, so they are compared as text. Limits are tried on both sides: the last
+//! value that passes and the first that does not. That correct values pass unchanged is in `round_trip`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,4 +1,7 @@
 //! What a reader answers where a row of the core is not the whole answer.
+//!
+//! Where a row of the core says all, a reader answers with that row; these are the others. They are values of one moment
+//! and change with nothing. What calls answer with them is in `port`.
 
 use muster_controller_core::record::{TaskSpecRow, TaskStateRow};
 use muster_model::{AccountName, ContainerName, Timestamp};

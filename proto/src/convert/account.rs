@@ -1,4 +1,8 @@
 //! Accounts: inwards with all checks. Keys never come in; they go out as text that the daemon writes.
+//!
+//! Nothing here knows whether an account exists or who may manage it: that is the core's and the gate's. A request with
+//! any wrong field becomes no value at all, and every wrong field is told. What accounts look like on their way out is
+//! the daemon's view of them.
 
 use muster_model::{AccountName, KeyName, RequestId};
 

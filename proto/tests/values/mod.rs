@@ -1,4 +1,7 @@
 //! Strategies for values of the model and for plans: valid by construction, small, and with every optional part both ways.
+//!
+//! They promise that no conversion may refuse what they build: a refusal in `round_trip` is a fault of the conversion, or
+//! of a strategy here. Texts and lists stay short, so that a failing case can be read; limits are tried in `refusals`.
 
 use std::time::Duration;
 

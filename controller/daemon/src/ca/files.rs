@@ -3,7 +3,7 @@
 //! Knows paths and permission bits and nothing of what the files say. After a crash at any moment a file is as it was or
 //! as it was to be.
 
-use super::authority::CaError;
+use super::error::CaError;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};

@@ -7,10 +7,12 @@
 //! Nothing here decides who may have a certificate: `session` asks only after the core has accepted the machine.
 
 mod authority;
+mod error;
 mod files;
 mod node;
 mod server;
 
-pub use authority::{Authority, CaError};
+pub use authority::Authority;
+pub use error::CaError;
 pub use node::{CheckedCsr, CsrError, NODE_CERTIFICATE_LIFE_DEFAULT};
 pub use server::ServerCertificate;

@@ -3,7 +3,8 @@
 //! Subject, names, usages and dates that a request asks for are ignored; the proof that the asker holds the key is
 //! not. The certificate says which node it is, is good for client authentication only, and lives a few days.
 
-use super::authority::{Authority, CaError, set_life};
+use super::authority::{Authority, set_life};
+use super::error::CaError;
 use crate::auth::NodeIdentity;
 use rcgen::{
     CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,

@@ -3,7 +3,8 @@
 //! Peers trust the authority, not this certificate, so it need not outlive the process and its key never touches a
 //! disk. Connections that are open keep the one they began with.
 
-use super::authority::{Authority, CaError, set_life};
+use super::authority::{Authority, set_life};
+use super::error::CaError;
 use muster_runtime::shutdown::Shutdown;
 use muster_runtime::tls::{ClientCertificates, ConfigError, Identity, server_config};
 use rcgen::{

@@ -3,13 +3,21 @@
 //! Nobody is waited for: a receiver that falls behind is told that it has missed something and reads the store anew.
 //! Without receivers nothing is kept.
 
-use super::handle::Committed;
 use muster_controller_core::record::Record;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 
 /// Batches that a slow watcher may be behind before it must start anew: over a second at the fullest rate.
 const EVENTS_MAX: usize = 256;
+
+/// One durable batch, for those who watch.
+#[derive(Debug)]
+pub struct Committed {
+    /// Grows by one with each batch; starts anew, far above all earlier ones, when the controller does.
+    pub revision: u64,
+    /// What changed, in order; never empty.
+    pub records: Arc<[Record]>,
+}
 
 /// The sending end, shared by all handles and the writer.
 pub(super) struct Events {

@@ -4,64 +4,21 @@
 //! Guarantee: what `submit` and `query` answer rests on durable state only.
 
 use super::accounts::AccountDirectory;
-use super::events::Events;
+use super::error::{ReadError, SubmitError};
+use super::events::{Committed, Events};
 use super::inbox::{Inbox, Message, Query};
 use super::routes::{NodeOutbox, Routes, SessionRoute};
-use super::start::{EngineFailure, EngineState};
+use super::state::{EngineFailure, EngineState};
 use muster_controller_core::Core;
 use muster_controller_core::input::{Input, NodeKey, SessionId};
-use muster_controller_core::record::Record;
-use muster_controller_core::reject::Reject;
 use muster_controller_core::reply::Reply;
 use muster_store::{Reader, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast, oneshot, watch};
-
-/// How long an input waits for room in the inbox before its sender is told to come back: longer than any pause of a
-/// healthy disk, shorter than a client's patience.
-pub(super) const INBOX_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Reads of the store at one time. Each occupies a blocking thread; more would only wait for the same disk.
 pub(super) const READS_MAX: usize = 32;
-
-/// One durable batch, for those who watch.
-#[derive(Debug)]
-pub struct Committed {
-    /// Grows by one with each batch; starts anew, far above all earlier ones, when the controller does.
-    pub revision: u64,
-    /// What changed, in order; never empty.
-    pub records: Arc<[Record]>,
-}
-
-/// Why an input was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitError {
-    /// The core refused it; nothing changed.
-    #[error(transparent)]
-    Rejected(#[from] Reject),
-    /// No room for it in time; it was not carried out.
-    #[error("the controller is overloaded: no room for this request within {waited:?}; try again later")]
-    Overloaded {
-        /// How long it waited.
-        waited: Duration,
-    },
-    /// The controller is stopping. Whether the input was carried out is not known.
-    #[error("the controller is stopping: connect again and ask whether the request was carried out")]
-    Stopping,
-}
-
-/// Why a read failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The store could not answer.
-    #[error("the store could not be read")]
-    Store(#[from] StoreError),
-    /// The read was broken off because the controller is stopping, or it panicked.
-    #[error("the read of the store was broken off")]
-    BrokenOff,
-}
 
 /// A handle on the running engine.
 #[derive(Clone)]

@@ -5,7 +5,7 @@
 //! way together.
 
 use super::batch::Release;
-use super::handle::{INBOX_WAIT_MAX, SubmitError};
+use super::error::SubmitError;
 use super::weight;
 use muster_controller_core::Core;
 use muster_controller_core::input::Input;
@@ -13,10 +13,15 @@ use muster_controller_core::reject::Reject;
 use muster_controller_core::reply::Reply;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// All inputs together, in KiB as `weight` counts them: 64 MiB is eight of the largest requests, or 65,536 heartbeats.
 const INBOX_WEIGHT_MAX: u32 = 64 * 1024;
+
+/// How long an input waits for room in the inbox before its sender is told to come back: longer than any pause of a
+/// healthy disk, shorter than a client's patience.
+const INBOX_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Where an input's outcome goes.
 pub(super) type ReplyTo = oneshot::Sender<Result<Reply, Reject>>;

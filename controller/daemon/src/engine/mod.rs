@@ -12,11 +12,13 @@
 mod accounts;
 mod batch;
 mod clock;
+mod error;
 mod events;
 mod handle;
 mod inbox;
 mod routes;
 mod start;
+mod state;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -25,6 +27,9 @@ mod writer;
 
 pub use accounts::AccountDirectory;
 pub use clock::{EngineClock, SystemTimes, TimeSource};
-pub use handle::{Committed, EngineHandle, ReadError, SubmitError};
+pub use error::{ReadError, SubmitError};
+pub use events::Committed;
+pub use handle::EngineHandle;
 pub use routes::{NodeOutbox, SESSION_MESSAGES_MAX, SessionRoute};
-pub use start::{Engine, EngineFailure, StartError};
+pub use start::{Engine, StartError};
+pub use state::EngineFailure;

@@ -11,6 +11,7 @@ use super::events::Events;
 use super::handle::{EngineHandle, READS_MAX, Shared};
 use super::inbox::{Inbox, Message};
 use super::routes::Routes;
+use super::state::{EngineFailure, EngineState};
 use super::thread::{EngineThread, LastInput};
 use super::writer::Writer;
 use muster_controller_core::{Core, Settings};
@@ -38,32 +39,6 @@ pub enum StartError {
         #[source]
         cause: std::io::Error,
     },
-}
-
-/// Why a running engine ended before it was told to. The process must end too: nothing can be acknowledged any more.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum EngineFailure {
-    /// A batch could not be made durable.
-    #[error(
-        "a change could not be stored; nothing is acknowledged any more: free disk space or repair the disk, then restart"
-    )]
-    Commit(#[source] Arc<StoreError>),
-    /// The core panicked: a fault of Muster.
-    #[error(
-        "the core panicked while it handled '{input}'; nothing of that was stored: restart, and report this"
-    )]
-    Panic {
-        /// What it was handling.
-        input: &'static str,
-    },
-}
-
-/// Whether the engine runs.
-#[derive(Debug)]
-pub(super) enum EngineState {
-    Running,
-    Stopped,
-    Failed(EngineFailure),
 }
 
 /// The engine's two threads.

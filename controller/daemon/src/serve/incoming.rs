@@ -3,7 +3,7 @@
 //! The bounds on handshakes and connections are kept there; this is the bridge between its stream and tonic's traits.
 //! It decides nothing about anybody.
 
-use super::listener::ServeError;
+use super::error::ServeError;
 use crate::peer::Peer;
 use futures_util::{Stream, StreamExt};
 use muster_runtime::tls::{AcceptLimits, ServerConfig, TlsConn, TlsIncoming};

@@ -4,12 +4,11 @@
 //! end. Streams that have no end of their own end themselves when the order comes (sessions, watches).
 
 use super::deadline::DeadlineLayer;
+use super::error::ServeError;
 use super::incoming::Bound;
 use crate::auth::GateLayer;
 use muster_runtime::shutdown::{Drained, Shutdown};
 use muster_runtime::tls::{AcceptLimits, ServerConfig};
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::service::Routes;
@@ -34,29 +33,6 @@ const KEEPALIVE_WAIT: Duration = Duration::from_secs(10);
 
 /// How long calls may go on after the order to stop. Sessions and watches end at once by themselves.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
-
-/// Why a listener does not serve.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The address cannot be had.
-    #[error("cannot listen on {address}: choose another address, or end the process that has it")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
-    /// The HTTP/2 server failed.
-    #[error("the server on {address} failed")]
-    Server {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        cause: tonic::transport::Error,
-    },
-}
 
 /// Serves these routes behind the gate until `shutdown` begins and the calls under way have ended or had their time.
 ///

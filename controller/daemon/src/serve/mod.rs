@@ -7,8 +7,10 @@
 //! Nothing here knows a service or an account.
 
 mod deadline;
+mod error;
 mod incoming;
 mod listener;
 
+pub use error::ServeError;
 pub use incoming::Bound;
-pub use listener::{ServeError, run};
+pub use listener::run;

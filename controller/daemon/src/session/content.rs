@@ -3,9 +3,9 @@
 //! A node gets at content only through a plan of its own, and may bring content only for an attempt that it holds now.
 //! A plan that was sent is remembered (`granted`); after a restart of the controller it is made again and looked at.
 
+use super::context::{SessionContext, key_of};
 use super::granted::PlanOf;
 use super::plan::{self, Planned, Planner};
-use super::service::{SessionContext, key_of};
 use crate::auth::NodeIdentity;
 use crate::blobs::{Announced, BlobError};
 use crate::refusal;

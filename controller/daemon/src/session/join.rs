@@ -4,8 +4,8 @@
 //! the certificate is signed only after its acceptance is durable. A repeated request (the answer was lost) gets the node
 //! that the first one made, as long as this process remembers it.
 
+use super::context::{SessionContext, key_of};
 use super::identity;
-use super::service::{SessionContext, key_of};
 use crate::auth::NodeIdentity;
 use crate::ca::{Authority, CheckedCsr, CsrError};
 use crate::join_token::{JoinToken, JoinTokenError};
@@ -19,34 +19,8 @@ use muster_proto::convert::{Problem, status, status_field};
 use muster_proto::wire::{self, ErrorReason};
 use muster_runtime::clock;
 use sha2::{Digest as _, Sha256};
-use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use tonic::{Code, Status};
-
-/// Joins that are remembered: more than any number of machines that lose their answers at the same time.
-const RECENT_JOINS_MAX: usize = 4_096;
-
-/// The nodes that were made lately, by token, machine and key.
-#[derive(Debug, Default)]
-pub(super) struct RecentJoins {
-    made: Mutex<VecDeque<(Digest, NodeIdentity)>>,
-}
-
-impl RecentJoins {
-    fn find(&self, seed: &Digest) -> Option<NodeIdentity> {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.iter().rev().find(|(known, _)| known == seed).map(|(_, node)| node.clone())
-    }
-
-    fn remember(&self, seed: Digest, node: NodeIdentity) {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if made.len() == RECENT_JOINS_MAX {
-            made.pop_front();
-        }
-        made.push_back((seed, node));
-    }
-}
 
 /// Handles a Join.
 pub(super) async fn join(
@@ -176,33 +150,5 @@ fn csr_status(error: &CsrError) -> Status {
             status(Code::InvalidArgument, ErrorReason::InvalidPropertyValue, words)
         }
         CsrError::Sign(cause) => refusal::internal(cause, "signing a node's certificate"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use muster_model::{AccountName, NodeId, PoolId};
-
-    fn identity(node: &str) -> NodeIdentity {
-        NodeIdentity {
-            account: AccountName::parse("studio").unwrap(),
-            pool: PoolId::parse("render").unwrap(),
-            node: NodeId::parse(node).unwrap(),
-        }
-    }
-
-    #[test]
-    fn a_repeated_request_finds_its_node_until_it_is_forgotten() {
-        let joins = RecentJoins::default();
-        let seed = |n: usize| Digest::from_bytes(Sha256::digest(n.to_be_bytes()).into());
-        joins.remember(seed(0), identity("a"));
-        assert_eq!(joins.find(&seed(0)), Some(identity("a")));
-        assert_eq!(joins.find(&seed(1)), None);
-        for n in 1..=RECENT_JOINS_MAX {
-            joins.remember(seed(n), identity("b"));
-        }
-        assert_eq!(joins.find(&seed(0)), None);
-        assert_eq!(joins.made.lock().unwrap().len(), RECENT_JOINS_MAX);
     }
 }

@@ -3,10 +3,10 @@
 //! A dispatch becomes plans here, read from the store where blocking is allowed; the next effect waits for it, so what
 //! a node hears has the order in which it was decided.
 
+use super::context::{SessionContext, key_of};
 use super::granted::PlanOf;
 use super::plan::{self, Planned, Planner};
 use super::report;
-use super::service::{SessionContext, key_of};
 use crate::auth::NodeIdentity;
 use crate::engine::{NodeOutbox, SubmitError};
 use crate::refusal;

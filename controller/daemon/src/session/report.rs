@@ -4,7 +4,7 @@
 //! of its end: an unreadable end becomes a failed one that says so, anything else unreadable is logged and skipped.
 //! An end whose output files are not what was asked for, or whose content never came, becomes a failed upload.
 
-use super::service::SessionContext;
+use super::context::SessionContext;
 use crate::engine::ReadError;
 use muster_controller_core::input::{NodeKey, NumberedReport, Report};
 use muster_model::node::StartTaskInfo;

@@ -3,7 +3,7 @@
 //! The reader's pace is the agent's: nothing is read from the stream while the pipe is full. When the reader goes, the
 //! call is answered at once and the agent stops; when the agent breaks off, the reader is told.
 
-use super::service::SessionContext;
+use super::context::SessionContext;
 use crate::refusal;
 use crate::relay::{NodeServe, Part};
 use muster_controller_core::input::NodeKey;

@@ -1,90 +1,20 @@
-//! The six calls of `NodeService`, and what they share.
+//! The six calls of `NodeService`.
 //!
 //! Each handler takes its node from the gate's permit and from nowhere else, and leads to the file of its subject.
+//! What they share is in `context`.
 
-use super::granted::Granted;
-use super::join::RecentJoins;
-use super::uploaded::Uploaded;
+use super::context::{SessionContext, key_of};
 use super::{content, join, serve_file, stream};
 use crate::auth::{NodeIdentity, NodePermit};
-use crate::blobs::Blobs;
-use crate::ca::Authority;
-use crate::engine::EngineHandle;
 use crate::peer::Peer;
 use crate::refusal;
-use crate::relay::Relay;
 use futures_util::stream::BoxStream;
-use muster_controller_core::input::NodeKey;
-use muster_model::Timestamp;
 use muster_proto::version::NODE_MESSAGE_BYTES_MAX;
 use muster_proto::wire;
-use muster_runtime::clock;
-use muster_runtime::shutdown::Shutdown;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tonic::{Request, Response, Status, Streaming};
 use wire::node_service_server::{NodeService, NodeServiceServer};
-
-/// What an operator may set about sessions.
-#[derive(Debug, Clone)]
-pub struct SessionSettings {
-    /// The lease that the core grants: told to agents in the Welcome.
-    pub lease_ttl: Duration,
-    /// How long a node's certificate lasts.
-    pub node_certificate_life: Duration,
-    /// The URL of the client API, for `AZ_BATCH_ACCOUNT_URL`.
-    pub account_url: String,
-    /// How many attempts a node may hold beyond its slots, for each slot: the core's setting.
-    pub ahead_per_slot_max: u32,
-}
-
-/// What all sessions share.
-#[derive(Debug)]
-pub struct SessionContext {
-    /// The engine.
-    pub engine: EngineHandle,
-    /// Reads of files on nodes.
-    pub relay: Relay,
-    /// Content.
-    pub blobs: Blobs,
-    /// Signs nodes' certificates.
-    pub authority: Arc<Authority>,
-    /// Settings.
-    pub settings: SessionSettings,
-    /// The order to stop.
-    pub shutdown: Shutdown,
-    pub(super) granted: Granted,
-    pub(super) uploaded: Uploaded,
-    pub(super) started: Timestamp,
-    pub(super) recent_joins: RecentJoins,
-}
-
-impl SessionContext {
-    /// A context without sessions.
-    #[must_use]
-    pub fn new(
-        engine: EngineHandle,
-        relay: Relay,
-        blobs: Blobs,
-        authority: Arc<Authority>,
-        settings: SessionSettings,
-        shutdown: Shutdown,
-    ) -> Self {
-        Self {
-            engine,
-            relay,
-            blobs,
-            authority,
-            settings,
-            shutdown,
-            granted: Granted::default(),
-            uploaded: Uploaded::default(),
-            started: Timestamp::from_micros(clock::wall_us()),
-            recent_joins: RecentJoins::default(),
-        }
-    }
-}
 
 /// The service for nodes.
 #[derive(Debug, Clone)]
@@ -106,11 +36,6 @@ impl NodeSessions {
 fn node_of<T>(request: &Request<T>) -> Result<NodeIdentity, Status> {
     let proof = NodePermit::of(request.extensions()).and_then(|permit| permit.node().cloned());
     proof.map_err(|error| refusal::internal(&error, "admitting a node"))
-}
-
-/// The node's name in the words of the core.
-pub(super) fn key_of(identity: &NodeIdentity) -> NodeKey {
-    NodeKey { account: identity.account.clone(), node: identity.node.clone() }
 }
 
 /// The address that the peer calls from.

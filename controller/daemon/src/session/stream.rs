@@ -7,10 +7,10 @@
 //! Whichever half ends first ends the other; the core is told last. Everything that is lost with a stream is put right
 //! by the next Hello and Welcome.
 
+use super::context::{SessionContext, key_of};
 use super::join::facts_of;
 use super::outbound::Outbound;
 use super::report;
-use super::service::{SessionContext, key_of};
 use crate::auth::NodeIdentity;
 use crate::engine::NodeOutbox;
 use crate::refusal;

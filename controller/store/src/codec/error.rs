@@ -1,4 +1,7 @@
 //! Why stored bytes cannot be read.
+//!
+//! Each case names what was being read; a value that breaks a rule of the model is said by the cause, in the model's own
+//! words. The codec does not know where the bytes lay: `sqlite::row` adds which row it was.
 
 use std::error::Error;
 

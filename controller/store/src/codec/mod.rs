@@ -1,34 +1,24 @@
 //! Bytes on disk: the one place that says how values become them and how they are read again.
 //!
 //! `codes` numbers the closed enums for columns; `spec` keeps specifications as messages of `muster.v1`; `part` has
-//! messages of the store's own for small nested things. Rows carry the version of these formats; golden files of
-//! every version are kept in tests/golden and read by a test.
+//! messages of the store's own for small nested things. Rows carry the version of these formats (`format`); golden
+//! files of every version are kept in tests/golden and read by a test.
 //!
 //! Invariant: a code or a field number is never used for something else, in no version.
 
 mod codes;
 mod error;
+mod format;
 mod part;
 mod result;
 mod spec;
 
 pub(crate) use codes::Coded;
 pub use error::CodecError;
+pub(crate) use format::{FORMAT, check_format};
 pub(crate) use part::{
     constraints, constraints_bytes, errors, errors_bytes, facts, facts_bytes, failure, failure_bytes, reply,
     reply_bytes,
 };
 pub(crate) use result::{attempt_detail, attempt_detail_bytes};
 pub(crate) use spec::{job_spec, job_spec_bytes, pool_spec, pool_spec_bytes, task_spec, task_spec_bytes};
-
-/// The version of the formats that this build writes. It reads this one and all before.
-pub(crate) const FORMAT: u8 = 1;
-
-/// Refuses rows that a later version has written.
-pub(crate) fn check_format(what: &'static str, format: i64) -> Result<(), CodecError> {
-    if format == i64::from(FORMAT) {
-        Ok(())
-    } else {
-        Err(CodecError::Format { what, found: format, known: FORMAT })
-    }
-}

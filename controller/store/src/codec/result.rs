@@ -1,4 +1,8 @@
-//! What an attempt leaves behind, less what has columns: failure text, use, excerpts, published outputs.
+//! What an attempt leaves behind, less what has columns: use, excerpts, published outputs.
+//!
+//! The exit code, the signal, the cause and the times have columns of their own and are not repeated here. Field numbers
+//! are part of the format and keep their meaning for ever; a published output is checked again when it is read. The
+//! failure's text is in `part`.
 
 use super::error::CodecError;
 use super::part::{decode, parsed};

@@ -1,7 +1,10 @@
 //! The readers' face of the memory store: looks rows up, and lists by filtering and sorting all of a parent's rows.
+//!
+//! It changes nothing, and each call answers from one commit as a whole. It is the plain form of what SQLite answers
+//! through indexes: the conformance suite holds both to the same pages. Filters and orders themselves are `query`'s.
 
 use super::rows::{ByAccount, MemoryRows};
-use super::store::{Shared, read};
+use super::shared::{Shared, read};
 use crate::port::{Reader, StoreError};
 use crate::query::{
     AccountProperty, AttemptProperty, ContainerProperty, Fields, FileProperty, JobProperty, NodeProperty,

@@ -1,14 +1,14 @@
 //! The writer's face of the memory store, and its cheap copies.
+//!
+//! A batch is checked as a whole before a row of it is applied, so that a refused one leaves nothing. Nothing outlives
+//! the process: `snapshot` is what stands for a disk after a crash. Readers are in `reader`.
 
 use super::check::check;
 use super::reader::MemoryReader;
-use super::rows::MemoryRows;
+use super::shared::{Shared, read};
 use crate::port::{Reader, Store, StoreError};
 use muster_controller_core::record::{Record, Rows};
 use std::sync::{Arc, PoisonError, RwLock};
-
-/// The committed rows, shared by a store and its readers. The inner `Arc` makes a copy of all rows one reference.
-pub(super) type Shared = Arc<RwLock<Arc<MemoryRows>>>;
 
 /// A store in memory. Rows live as long as the store or one of its readers does.
 #[derive(Debug, Default)]
@@ -31,11 +31,6 @@ impl MemoryStore {
     pub fn snapshot(&self) -> Self {
         Self { rows: Arc::new(RwLock::new(Arc::clone(&read(&self.rows)))) }
     }
-}
-
-/// A panic while the lock was held cannot have left half a batch: `commit` checks before it changes.
-pub(super) fn read(rows: &Shared) -> std::sync::RwLockReadGuard<'_, Arc<MemoryRows>> {
-    rows.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Store for MemoryStore {

@@ -1,4 +1,8 @@
 //! Values of properties: in a comparison, in a row, and as a place in an order.
+//!
+//! They are plain values and know neither a property's name nor a column. Values of one property are of one kind, which
+//! `property` gives; how two of them compare is in `comparison`. A place must say the same in every backend, since page
+//! tokens carry it.
 
 use muster_model::Timestamp;
 

@@ -1,4 +1,8 @@
 //! Which column of the database holds each property, and by which column each order goes.
+//!
+//! Every property of `query` has exactly one column, also after a property is added: the matches leave none out. Names of
+//! closed lists become the codes of `codec`. Nothing here comes from a request, so `filter` and `list` may put these texts
+//! into SQL as they are.
 
 use crate::codec::Coded;
 use crate::query::{

@@ -1,4 +1,8 @@
 //! What the database says, as the store's errors.
+//!
+//! It tells a full disk and a damaged file from everything else, because an operator does something different about
+//! each; it decides nothing about going on. Whatever the database said stays below as the cause. What is wrong with a
+//! value that was read in order is `row`'s.
 
 use crate::port::StoreError;
 use rusqlite::ErrorCode;

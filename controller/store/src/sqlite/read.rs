@@ -1,4 +1,8 @@
 //! The readers' face of the SQLite store: each call is one read transaction on a lent connection.
+//!
+//! It never writes, and never waits for the writer: a reader sees the commits before its transaction as a whole. Names
+//! are found first (`names`), then rows by their keys; pages are made in `list`, values of rows in `row`. A row that
+//! cannot be read is an error that names it, and is never left out.
 
 use super::columns::Stored;
 use super::fault::fault;

@@ -1,4 +1,8 @@
 //! The writer's face of the SQLite store.
+//!
+//! A commit is one transaction: its records, and a bounded part of what deleted parents have left. When it fails, nothing
+//! of it stays and the keys that were remembered are forgotten. The statements are in `write` and `write_task`, opening in
+//! `open`, the readers' face in `read`.
 
 use super::fault::fault;
 use super::load::load;

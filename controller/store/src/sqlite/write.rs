@@ -4,9 +4,9 @@
 //! fields, so that a new one cannot be forgotten here.
 
 use super::fault::fault;
+use super::hot::{Hot, LastTask};
 use super::names::{Names, find_container};
 use super::sweep::{Parent, note};
-use super::write_task::{Hot, LastTask};
 use crate::codec::{
     Coded as _, FORMAT, errors_bytes, facts_bytes, failure_bytes, job_spec_bytes, pool_spec_bytes,
     reply_bytes,

@@ -1,4 +1,8 @@
 //! Files that are new, foreign, damaged, from a later version, or from the first one.
+//!
+//! These tests are about SQLite alone: the only backend with a file. A file that is refused must be left as it was, and
+//! what is damaged must be said, never read as something else. The golden file of version 1 is written anew only on
+//! demand (`BLESS`); the rows in it are `fixture::everything`.
 
 use crate::fixture::*;
 use muster_controller_core::record::Record;

@@ -1,4 +1,8 @@
 //! Rows for tests: plain ones to vary, and one of each kind with every field set.
+//!
+//! Times and ids are fixed, so that what is written can be compared with what is read, and so that the golden file stays
+//! the same. `everything` holds each kind of record with its fields set, so that a codec that drops one is found: a field
+//! that is added belongs there too. The stores are in `world`.
 
 use muster_controller_core::record::{
     AccountRow, AttemptRow, Ending, FileRow, JobRow, NodeRow, PoolRow, Record, RequestRow, Rows, TaskSpecRow,

@@ -1,7 +1,8 @@
 //! A writer is killed in the middle of its commits, again and again: what it had acknowledged is there, as a whole.
 //!
-//! The writer is this test binary started once more with the ignored test below. After each commit it says so on its
-//! output; the parent kills it after some commits, at no particular moment.
+//! The writer is this test binary started once more with nothing but the first test below, which does
+//! nothing in a run of its own. After each commit it says so on its output; the parent kills it after some commits, at
+//! no particular moment.
 
 use crate::fixture::*;
 use muster_controller_core::record::{JobRow, Record};
@@ -28,7 +29,7 @@ impl Drop for Writer {
 
 fn start_writer(database: &Path) -> Writer {
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["kill::the_writer_that_is_killed", "--exact", "--ignored", "--nocapture"])
+        .args(["kill::the_writer_that_is_killed", "--exact", "--nocapture"])
         .env(DATABASE, database)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -52,8 +53,8 @@ fn commits(store: &mut SqliteStore) -> u64 {
     commits
 }
 
+/// The child of the test below, which starts it with the variable set; without it there is nothing to write to.
 #[test]
-#[ignore = "the child of the test below, which starts it"]
 fn the_writer_that_is_killed() {
     let Some(database) = std::env::var_os(DATABASE) else { return };
     let mut store = SqliteStore::open(Path::new(&database)).unwrap();

@@ -1,4 +1,8 @@
 //! Pages: orders, sizes, tokens, and walks while others write.
+//!
+//! What every list promises is walked here on each backend: no row twice, none left out, whatever the size of a page and
+//! whatever is written in between. Tokens go through their text, as a client's do. Which rows a filter takes is
+//! checked in `filters`.
 
 use crate::fixture::*;
 use crate::world::{World, on_every_backend};

@@ -1,4 +1,8 @@
 //! Every kind of record is written, read back, replaced and removed; batches are whole and in order.
+//!
+//! Each test runs on every backend and looks only through `Store` and `Reader`. What is written must come back equal in
+//! every field, from the store that wrote it and from one that was opened again. Rows are made in `fixture`; files that
+//! are not as they should be are in `files`.
 
 use crate::fixture::*;
 use crate::world::{World, on_every_backend};

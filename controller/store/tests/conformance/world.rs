@@ -1,4 +1,8 @@
 //! The backends behind one handle that a test can drop and open again.
+//!
+//! A test takes a `World` and does not know which backend is below; `on_every_backend` makes one test of it for each.
+//! Opening again loses what was not committed and nothing else, as a crash would. The folder goes with the world, also when
+//! the test fails.
 
 use muster_controller_core::record::{Record, Rows};
 use muster_store::{MemoryStore, Reader, SqliteStore, Store, StoreError};
