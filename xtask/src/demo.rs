@@ -45,11 +45,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let name = format!("film-{stamp}");
     prepare_pool(&cluster, &name, options)?;
-    times.note("upload and pool");
+    times.note("upload, pool and start tasks");
     submit(&cluster, &name, options, &folder)?;
     times.note("submit");
     check(&mut cluster.muster(&["job", "wait", &name]))?;
-    times.note("start tasks, frames and merge");
+    times.note("frames and merge");
 
     let source = format!("{name}/film.mp4");
     check(&mut cluster.muster(&["file", "get", &source, &film.to_string_lossy()]))?;
@@ -97,6 +97,7 @@ fn prepare_pool(cluster: &Cluster, pool: &str, options: &Options) -> anyhow::Res
         "--start-task-file",
         "scene/start-task.sh:start-task.sh",
         "--start-task-admin",
+        "--wait",
     ])?;
     Ok(())
 }
