@@ -18,10 +18,6 @@ use muster_model::{AttemptId, JobId, NodeId, PoolId, Resources, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-/// Nodes that are looked at for one choice: those at the end of the list all have the same room, and one that lacks
-/// another resource must not make the pass walk over ten thousand like it.
-const NODES_TRIED_MAX: usize = 64;
-
 /// Places what can be placed in every pool that something has changed in.
 pub(crate) fn run(tenant: &mut Tenant, turn: &mut Turn<'_>) {
     while let Some(pool) = turn.dirty.pop_first() {
@@ -102,12 +98,12 @@ fn next_choice(
 fn choose(tenant: &Tenant, pool: &Pool, needs: &Resources, avoid: Option<&NodeId>) -> Option<NodeId> {
     let fits = |id: &&NodeId| tenant.nodes.get(*id).is_some_and(|node| needs.fits(&node.free()));
     let with_room = pool.open_nodes.range(i64::from(needs.slots)..);
-    let mut candidates: Box<dyn Iterator<Item = &NodeId>> = match pool.row.spec.node_fill_type {
+    let candidates: Box<dyn Iterator<Item = &NodeId>> = match pool.row.spec.node_fill_type {
         NodeFillType::Spread => Box::new(with_room.rev().flat_map(|(_, nodes)| nodes)),
         NodeFillType::Pack => Box::new(with_room.flat_map(|(_, nodes)| nodes)),
     };
     let mut second_best = None;
-    for id in candidates.by_ref().take(NODES_TRIED_MAX).filter(fits) {
+    for id in candidates.filter(fits) {
         if Some(id) != avoid {
             return Some(id.clone());
         }

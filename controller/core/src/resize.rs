@@ -114,9 +114,10 @@ pub(crate) fn settle(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &PoolId) {
         PoolState::Deleting => 0,
         PoolState::Active => pool.row.spec.target_dedicated_nodes as usize,
     };
-    let growing_only = pool.row.allocation_state == AllocationState::Steady;
+    // A steady pool sends nobody away: its target was met, or its resize was given up.
+    let steady = pool.row.allocation_state == AllocationState::Steady;
     let surplus = staying(&tenant.nodes, &pool.nodes).saturating_sub(target);
-    if surplus > 0 && !growing_only {
+    if surplus > 0 && !steady {
         for node in least_useful(tenant, id, surplus) {
             leave(tenant, turn, &node);
         }

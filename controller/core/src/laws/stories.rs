@@ -222,6 +222,20 @@ fn a_higher_priority_goes_first_and_age_decides_between_equals() {
 }
 
 #[test]
+fn a_task_finds_the_one_node_that_is_large_enough_among_many() {
+    let mut world = world(80, 1);
+    let mut large = task("large");
+    large.resources.memory_bytes = 2 << 30;
+    world.add_tasks("film", vec![large]);
+    assert!(world.machines.iter().all(|machine| machine.queue.is_empty()));
+    let mut facts = facts();
+    facts.capacity.memory_bytes = 4 << 30;
+    world.connect_as(79, facts);
+    assert_eq!(world.machines[79].queue.len(), 1);
+    world.check();
+}
+
+#[test]
 fn a_job_ends_by_itself_when_all_tasks_are_complete_and_it_was_asked_to() {
     let mut world = world(1, 1);
     world.add_tasks("film", vec![task("a")]);

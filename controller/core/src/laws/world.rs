@@ -201,6 +201,11 @@ impl World {
     }
 
     pub(crate) fn connect(&mut self, index: usize) {
+        self.connect_as(index, facts());
+    }
+
+    /// Connects as a machine that may have changed.
+    pub(crate) fn connect_as(&mut self, index: usize, facts: MachineFacts) {
         if self.machines[index].gone {
             return;
         }
@@ -217,7 +222,7 @@ impl World {
             .chain(phase(machine.finished.keys().cloned().collect(), AttemptPhase::Finished))
             .collect();
         let node = self.key(index);
-        let connected = Connected { node, session, facts: facts(), held, start_task: None };
+        let connected = Connected { node, session, facts, held, start_task: None };
         if self.input(Input::Node(NodeInput::Connected(Box::new(connected)))).is_err() {
             self.machines[index].gone = true;
             self.machines[index].session = None;
