@@ -61,6 +61,21 @@ fn is_request_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
+/// As lower-case texts compare. Ids are the keys of large maps: what is equal as it stands is not folded.
+fn compare(left: &[u8], right: &[u8]) -> std::cmp::Ordering {
+    let mut at = 0;
+    while let (Some(a), Some(b)) = (left.get(at), right.get(at)) {
+        if a != b {
+            let (a, b) = (a.to_ascii_lowercase(), b.to_ascii_lowercase());
+            if a != b {
+                return a.cmp(&b);
+            }
+        }
+        at += 1;
+    }
+    left.len().cmp(&right.len())
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $check:expr) => {
         $(#[$doc])*
@@ -123,7 +138,7 @@ macro_rules! id {
 
         impl Ord for $name {
             fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-                self.folded().cmp(other.folded())
+                compare(self.0.as_bytes(), other.0.as_bytes())
             }
         }
 
@@ -154,6 +169,19 @@ id!(
     /// A task, unique within its job.
     TaskId, "task id", "1 to 64 letters, digits, '-' and '_'", |t| is_plain(t, 64)
 );
+id!(
+    /// A sweep, unique within its job. Short enough that `<sweep>-<number>` is a task id.
+    SweepId, "sweep id", "1 to 48 letters, digits, '-' and '_'", |t| is_plain(t, 48)
+);
+
+impl SweepId {
+    /// The same text as a task id: every sweep id is one.
+    #[must_use]
+    pub fn as_task_id(&self) -> TaskId {
+        TaskId(Arc::clone(&self.0))
+    }
+}
+
 id!(
     /// A compute node. Chosen by the controller, never by a user.
     NodeId, "node id", "1 to 64 letters, digits, '-' and '_'", |t| is_plain(t, 64)

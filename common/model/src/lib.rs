@@ -10,6 +10,7 @@ pub mod attempt;
 pub mod cause;
 pub mod digest;
 pub mod id;
+pub mod index_set;
 pub mod limits;
 pub mod node;
 pub mod path;
@@ -22,7 +23,10 @@ pub use account::{AccessKey, KeyName};
 pub use attempt::{AttemptId, AttemptNumber, AttemptResult, Excerpt, OutputEntry, TaskKey, Usage};
 pub use cause::{Cause, ErrorCategory, FailureInfo};
 pub use digest::Digest;
-pub use id::{AccountName, ContainerName, IdError, JobId, NodeId, PoolId, RequestId, TaskId, TokenId};
+pub use id::{
+    AccountName, ContainerName, IdError, JobId, NodeId, PoolId, RequestId, SweepId, TaskId, TokenId,
+};
+pub use index_set::IndexSet;
 pub use path::{FilePath, PathError};
-pub use resources::Resources;
+pub use resources::{NamedCounts, Resources, Shortage};
 pub use time::Timestamp;

@@ -18,8 +18,8 @@ pub const POOL_NODES_MAX: u32 = 100_000;
 pub const COMMAND_LINE_BYTES_MAX: usize = 65_536;
 /// Most environment settings of one task.
 pub const ENVIRONMENT_SETTINGS_MAX: usize = 1_000;
-/// Longest name and value of an environment setting together: MAX_ARG_STRLEN again.
-pub const ENVIRONMENT_SETTING_BYTES_MAX: usize = 131_072;
+/// Longest name and value of an environment setting together: MAX_ARG_STRLEN less the '=' between them and the NUL behind.
+pub const ENVIRONMENT_SETTING_BYTES_MAX: usize = 131_070;
 /// Most resource files of one task; the reference has no count but a body of 1 MiB, which is about this many.
 pub const RESOURCE_FILES_MAX: usize = 10_000;
 /// Most output file patterns of one task.
@@ -34,6 +34,34 @@ pub const METADATA_BYTES_MAX: usize = 8_192;
 pub const DEPENDENCY_IDS_CHARS_MAX: usize = 64_000;
 /// Most id ranges in `depends_on`.
 pub const DEPENDENCY_RANGES_MAX: usize = 1_000;
+/// Most patterns of ids in one set of tasks: each is looked at whenever a task is added or ends.
+pub const DEPENDENCY_GLOBS_MAX: usize = 64;
+/// Most sweeps in one set of tasks.
+pub const DEPENDENCY_SWEEPS_MAX: usize = 1_000;
+/// Most groups in `depends_on`.
+pub const DEPENDENCY_GROUPS_MAX: usize = 64;
+/// Most single exit codes, and most ranges of them, in exit conditions.
+pub const EXIT_CODES_MAX: usize = 256;
+/// Most kinds of named resources of a task or a node.
+pub const NAMED_RESOURCES_MAX: usize = 16;
+/// Longest name of a named resource, in characters.
+pub const NAMED_RESOURCE_CHARS_MAX: usize = 64;
+/// Most GPUs of a task: more than any machine has.
+pub const GPUS_MAX: u32 = 1_024;
+/// Largest factor of a memory escalation, in thousandths.
+pub const ESCALATION_FACTOR_MILLIS_MAX: u32 = 16_000;
+/// Most members of a sweep: ten times the design's target, and a guard against typing errors.
+pub const SWEEP_TASKS_MAX: u64 = 100_000_000;
+/// Largest number of a member: 15 digits, so that a sweep id of 48 characters and a number make a task id of 64.
+pub const SWEEP_NUMBER_MAX: u64 = 999_999_999_999_999;
+/// Most parameters of a sweep.
+pub const SWEEP_PARAMETERS_MAX: usize = 64;
+/// Most bytes of all values of a sweep's tables together: half of a request. Longer lists are added as single tasks.
+pub const SWEEP_VALUES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest name of a sweep's parameter, in characters.
+pub const SWEEP_PARAMETER_CHARS_MAX: usize = 64;
+/// Default and longest run of a job release task (reference 3.1, PT15M).
+pub const JOB_RELEASE_WALL_CLOCK_MAX: Duration = Duration::from_secs(15 * 60);
 /// Longest URL of a resource file, in bytes: what servers commonly accept.
 pub const URL_BYTES_MAX: usize = 8_192;
 /// Default and shortest resize timeout (reference 3.1).

@@ -212,6 +212,74 @@ names!(
 );
 
 names!(
+    /// What happens when a task of a job fails for good.
+    OnTaskFailure, "on-task-failure action" {
+        /// Nothing.
+        NoAction = "noaction",
+        /// What the task's exit conditions say.
+        PerformExitOptionsJobAction = "performexitoptionsjobaction",
+    }
+);
+
+names!(
+    /// What happens to a task whose dependencies can never be met.
+    OnDependencyFailure, "on-dependency-failure action" {
+        /// It waits for ever, as in the reference, and `explain` says so.
+        Wait = "wait",
+        /// It completes as failed, with the cause `dependency-failed`.
+        Fail = "fail",
+        /// It completes as succeeded without having run.
+        Skip = "skip",
+    }
+);
+
+names!(
+    /// What an exit does to the job.
+    JobAction, "job action" {
+        /// Nothing.
+        None = "none",
+        /// The job is disabled with requeue.
+        Disable = "disable",
+        /// The job is terminated with the reason `TaskFailed`.
+        Terminate = "terminate",
+    }
+);
+
+names!(
+    /// What an exit does to the tasks that depend on this one.
+    DependencyAction, "dependency action" {
+        /// They may run.
+        Satisfy = "satisfy",
+        /// They may not.
+        Block = "block",
+    }
+);
+
+names!(
+    /// What must have happened to a task that others depend on.
+    #[derive(Default)]
+    DependencyCondition, "dependency condition" {
+        /// Its exit conditions say `satisfy`; without these, it succeeded.
+        #[default]
+        Satisfied = "satisfied",
+        /// It completed with failure.
+        Failed = "failed",
+        /// It completed either way.
+        Completed = "completed",
+    }
+);
+
+names!(
+    /// Where a job preparation or release task is on a node.
+    JobNodeTaskState, "job preparation or release task state" {
+        /// Given to the node: staging or running, or waiting for its next try.
+        Running = "running",
+        /// Over.
+        Completed = "completed",
+    }
+);
+
+names!(
     /// What a node does with its attempts when its lease ends.
     OnLeaseExpiry, "on-lease-expiry policy" {
         /// Kills them, so that they may safely run elsewhere.
