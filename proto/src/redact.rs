@@ -92,6 +92,31 @@ impl fmt::Debug for wire::CifsMount {
 mod tests {
     use super::*;
 
+    fn environment() -> Vec<wire::EnvironmentSetting> {
+        vec![wire::EnvironmentSetting { name: "TOKEN".into(), value: "hunter2".into() }]
+    }
+
+    fn job_with_tasks(environment: &[wire::EnvironmentSetting]) -> wire::Job {
+        let environment_settings = environment.to_vec();
+        let manager = wire::JobManagerTask { environment_settings, ..Default::default() };
+        let environment_settings = environment.to_vec();
+        let preparation = wire::JobPreparationTask { environment_settings, ..Default::default() };
+        let environment_settings = environment.to_vec();
+        let release = wire::JobReleaseTask { environment_settings, ..Default::default() };
+        wire::Job {
+            common_environment_settings: environment.to_vec(),
+            job_manager_task: Some(manager),
+            job_preparation_task: Some(preparation),
+            job_release_task: Some(release),
+            ..Default::default()
+        }
+    }
+
+    fn sweep_with_environment(environment_settings: Vec<wire::EnvironmentSetting>) -> wire::Sweep {
+        let template = wire::Task { environment_settings, ..Default::default() };
+        wire::Sweep { template: Some(template), ..Default::default() }
+    }
+
     #[test]
     fn debug_of_every_secret_message_hides_the_secret() {
         let secret = || "hunter2".to_owned();
@@ -106,6 +131,8 @@ mod tests {
             format!("{:?}", wire::EnvironmentSetting { value: secret(), ..Default::default() }),
             format!("{:?}", wire::ContainerRegistry { password: secret(), ..Default::default() }),
             format!("{:?}", wire::CifsMount { password: secret(), ..Default::default() }),
+            format!("{:?}", job_with_tasks(&environment())),
+            format!("{:?}", sweep_with_environment(environment())),
         ];
         for text in shown {
             assert!(!text.contains("hunter2"), "{text}");

@@ -7,10 +7,11 @@
 pub const API_VERSION: &str = "muster.v1";
 
 /// The protocol that agent and controller speak on a session. It grows when an old peer would misunderstand a new one;
-/// fields that an old peer may ignore do not change it.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// fields that an old peer may ignore do not change it. Since 2 the controller sends `Amend`, and 0 slots in plans.
+pub const PROTOCOL_VERSION: u32 = 2;
 
-/// The oldest protocol that a controller of this version still speaks with an agent.
+/// The oldest protocol that a controller of this version still speaks with an agent. One of protocol 1 passes `Amend` over:
+/// changed constraints hold from the next attempt on. It takes one slot for a plan of none.
 pub const PROTOCOL_VERSION_OLDEST: u32 = 1;
 
 /// The domain in every `google.rpc.ErrorInfo`.
@@ -36,6 +37,12 @@ pub const BATCH_NODES_MAX: usize = 100;
 /// The most items in one message of a session (plans, reports, kills, recalls): keeps one message from holding up
 /// heartbeats.
 pub const SESSION_BATCH_MAX: usize = 1000;
+
+/// The most changed tasks, and the most deleted ones, in one event of `WatchTasks`: a page of a list.
+pub const WATCH_TASKS_MAX: usize = 1000;
+
+/// The most changed sweeps in one event of `WatchTasks`: sweeps change rarely, and each costs its reader a list.
+pub const WATCH_SWEEPS_MAX: usize = 100;
 
 /// The most files of one plan: a task's resource files after its file-store prefixes have become single files.
 pub const PLAN_FILES_MAX: usize = 100_000;

@@ -159,3 +159,19 @@ fn every_update_and_delete_of_a_resource_with_an_etag_takes_one() {
         }
     }
 }
+
+#[test]
+fn every_watch_can_be_resumed() {
+    let messages = messages();
+    let mut seen = 0;
+    for service in files().iter().flat_map(|file| &file.service) {
+        for method in service.method.iter().filter(|method| method.name().starts_with("Watch")) {
+            let input = &messages[method.input_type().trim_start_matches(".muster.v1.")];
+            let output = &messages[method.output_type().trim_start_matches(".muster.v1.")];
+            assert!(method.server_streaming() && has_field(input, "resume_revision"), "{}", method.name());
+            assert!(has_field(output, "revision"), "{}", output.name());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "the watches are gone: {seen}");
+}

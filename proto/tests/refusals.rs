@@ -66,26 +66,33 @@ fn everything_wrong_with_a_task_is_said_at_once() {
         depends_on: Some(wire::TaskDependencies {
             task_ids: vec!["ok".into(), "not ok".into()],
             task_id_ranges: vec![wire::TaskIdRange { start: 5, end: 4 }],
-            task_id_globs: vec!["*".into()],
+            task_id_globs: vec!["*".into(), "a b".into()],
             ..Default::default()
         }),
-        exit_conditions: Some(wire::ExitConditions::default()),
+        exit_conditions: Some(wire::ExitConditions {
+            exit_code_ranges: vec![wire::ExitCodeRangeMapping { start: 2, end: 1, exit_options: None }],
+            ..Default::default()
+        }),
+        affinity_id: "no node".into(),
+        multi_instance_settings: Some(wire::MultiInstanceSettings::default()),
         ..Default::default()
     };
     let mut found = refused(TaskSpec::try_from(wrong));
     found.sort();
     let expected = [
+        "task.affinity_id",
         "task.command_line",
         "task.constraints.max_task_retry_count",
         "task.constraints.max_wall_clock_time",
         "task.constraints.retention_time",
-        "task.depends_on.task_id_globs",
+        "task.depends_on.task_id_globs[1]",
         "task.depends_on.task_id_ranges[0]",
         "task.depends_on.task_ids[1]",
         "task.display_name",
         "task.environment_settings[0]",
-        "task.exit_conditions",
+        "task.exit_conditions.exit_code_ranges[0]",
         "task.id",
+        "task.multi_instance_settings",
         "task.output_files[0].destination",
         "task.output_files[0].file_pattern",
         "task.required_slots",
@@ -138,19 +145,33 @@ fn everything_wrong_with_a_job_is_said_at_once() {
             max_task_retry_count: Some(-3),
         }),
         on_all_tasks_complete: 5,
-        on_dependency_failure: wire::OnDependencyFailure::Fail.into(),
+        on_task_failure: 3,
+        on_dependency_failure: 4,
         max_parallel_tasks: Some(0),
+        job_manager_task: Some(wire::JobManagerTask::default()),
+        job_release_task: Some(wire::JobReleaseTask {
+            command_line: "true".into(),
+            max_wall_clock_time: span(901),
+            ..Default::default()
+        }),
+        allow_task_preemption: true,
         ..Default::default()
     };
     let mut found = refused(JobSpec::try_from(wrong));
     found.sort();
     let expected = [
+        "job.allow_task_preemption",
         "job.constraints.max_task_retry_count",
         "job.constraints.max_wall_clock_time",
         "job.id",
+        "job.job_manager_task.command_line",
+        "job.job_manager_task.id",
+        "job.job_release_task",
+        "job.job_release_task.max_wall_clock_time",
         "job.max_parallel_tasks",
         "job.on_all_tasks_complete",
         "job.on_dependency_failure",
+        "job.on_task_failure",
         "job.pool_id",
         "job.priority",
     ];
@@ -164,9 +185,9 @@ fn messages_name_value_limit_and_way_out() {
     let wrong = wire::Task { command_line: "x".repeat(limits::COMMAND_LINE_BYTES_MAX + 1), ..task() };
     let text = said(TaskSpec::try_from(wrong));
     assert_eq!(text, "task.command_line: has 65537 bytes: at most 65536 are allowed");
-    let wrong = wire::Task { affinity_id: "n".into(), ..task() };
+    let wrong = wire::Task { multi_instance_settings: Some(Default::default()), ..task() };
     let text = said(TaskSpec::try_from(wrong));
-    assert_eq!(text, "task.affinity_id: is not supported by this version: leave it unset");
+    assert_eq!(text, "task.multi_instance_settings: is not supported by this version: leave it unset");
     let number = wire::Pool { id: "p".into(), on_lease_expiry: 9, ..Default::default() };
     let text = said(PoolSpec::try_from(number));
     assert!(text.contains("9 is not a value of LeaseExpiryPolicy"), "{text}");
@@ -228,6 +249,32 @@ fn updates_change_what_the_mask_names_and_nothing_else() {
     let wrong =
         wire::UpdateJobRequest { update_mask: mask(&["priority", "id"]), etag: "W/1".into(), ..request };
     assert_eq!(refused(JobUpdate::try_from(wrong)), ["update_mask[1]", "etag"]);
+}
+
+#[test]
+fn a_job_keeps_its_pool_unless_an_update_names_one() {
+    let with = |pool: Option<&str>, paths: &[&str]| wire::UpdateJobRequest {
+        job: Some(wire::Job {
+            id: "j".into(),
+            pool_info: pool.map(|id| wire::job::PoolInfo::PoolId(id.into())),
+            ..Default::default()
+        }),
+        update_mask: Some(prost_types::FieldMask { paths: paths.iter().map(ToString::to_string).collect() }),
+        ..Default::default()
+    };
+    let patch = |request| JobUpdate::try_from(request).unwrap().patch;
+    let put = patch(with(None, &["*"]));
+    assert_eq!((put.pool, put.max_parallel_tasks), (None, Some(None)));
+    for paths in [&["*"][..], &[], &["pool_id"]] {
+        assert_eq!(patch(with(Some("other"), paths)).pool.unwrap().as_str(), "other");
+    }
+    assert_eq!(patch(with(Some("other"), &["priority"])).pool, None);
+    assert_eq!(refused(JobUpdate::try_from(with(None, &["pool_id"]))), ["job.pool_id"]);
+
+    let auto = wire::job::PoolInfo::AutoPoolSpecification(wire::AutoPoolSpecification::default());
+    let mut request = with(None, &["pool_id"]);
+    request.job.as_mut().unwrap().pool_info = Some(auto);
+    assert_eq!(refused(JobUpdate::try_from(request)), ["job.auto_pool_specification"]);
 }
 
 #[test]

@@ -8,12 +8,12 @@
 mod values;
 
 use muster_model::node::{MachineFacts, StartTaskInfo};
-use muster_model::spec::{JobSpec, PoolSpec, TaskSpec};
+use muster_model::spec::{JobSpec, PoolSpec, SweepSpec, TaskSpec};
 use muster_model::{AttemptId, FailureInfo};
 use muster_proto::convert::{
-    AttemptPlan, Checker, Finished, HeldAttempt, JobUpdate, NewAccount, NewJoinToken, NodeRemoval,
-    NodeSettings, PoolResize, PoolUpdate, Progress, StartTaskPlan, TaskUpdate, duration_out, failure_info,
-    timestamp, timestamp_out,
+    Amendment, AttemptPlan, Checker, Finished, HeldAttempt, JobUpdate, NewAccount, NewJoinToken, NewSweep,
+    NodeRemoval, NodeSettings, PoolResize, PoolUpdate, Progress, StartTaskPlan, SweepTarget, TaskStream,
+    TaskUpdate, duration_out, failure_info, timestamp, timestamp_out,
 };
 use muster_proto::wire;
 use proptest::prelude::*;
@@ -47,6 +47,16 @@ proptest! {
     #[test]
     fn a_task_survives_the_wire(spec in values::task_spec()) {
         prop_assert_eq!(through::<wire::Task, TaskSpec>(&spec), spec);
+    }
+
+    #[test]
+    fn a_sweep_survives_the_wire(spec in values::sweep_spec()) {
+        prop_assert_eq!(through::<wire::Sweep, SweepSpec>(&spec), spec);
+    }
+
+    #[test]
+    fn new_limits_survive_the_wire(amendment in values::amendment()) {
+        prop_assert_eq!(through::<wire::Amend, Amendment>(&amendment), amendment);
     }
 
     #[test]
@@ -111,6 +121,11 @@ fn swallow_all(bytes: &[u8]) {
     swallow::<wire::Pool, PoolSpec>(bytes);
     swallow::<wire::Job, JobSpec>(bytes);
     swallow::<wire::Task, TaskSpec>(bytes);
+    swallow::<wire::Sweep, SweepSpec>(bytes);
+    swallow::<wire::CreateSweepRequest, NewSweep>(bytes);
+    swallow::<wire::TerminateSweepRequest, SweepTarget>(bytes);
+    swallow::<wire::StreamCreateTasksOpen, TaskStream>(bytes);
+    swallow::<wire::Amend, Amendment>(bytes);
     swallow::<wire::UpdatePoolRequest, PoolUpdate>(bytes);
     swallow::<wire::UpdateJobRequest, JobUpdate>(bytes);
     swallow::<wire::UpdateTaskRequest, TaskUpdate>(bytes);
@@ -134,21 +149,24 @@ proptest! {
     }
 
     #[test]
-    fn damaged_messages_never_panic(
-        task in values::task_spec(), plan in values::attempt_plan(), result in values::finished(),
-        place: prop::sample::Index, byte: u8, cut: prop::sample::Index,
-    ) {
-        let messages = [
-            wire::Task::from(&task).encode_to_vec(),
-            wire::AttemptPlan::from(&plan).encode_to_vec(),
-            wire::AttemptResult::from(&result).encode_to_vec(),
-        ];
-        for mut bytes in messages {
-            let at = place.index(bytes.len());
-            bytes[at] = byte;
-            swallow_all(&bytes);
-            bytes.truncate(cut.index(bytes.len()));
-            swallow_all(&bytes);
-        }
+    fn damaged_messages_never_panic(message in message(), place: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+        let mut bytes = message;
+        let at = place.index(bytes.len());
+        bytes[at] = byte;
+        swallow_all(&bytes);
+        bytes.truncate(cut.index(bytes.len()));
+        swallow_all(&bytes);
     }
+}
+
+/// The bytes of a message that is right. Boxed one by one: all these strategies together are too large for a stack.
+fn message() -> impl Strategy<Value = Vec<u8>> {
+    let messages: [fn() -> BoxedStrategy<Vec<u8>>; 5] = [
+        || values::task_spec().prop_map(|task| wire::Task::from(&task).encode_to_vec()).boxed(),
+        || values::job_spec().prop_map(|job| wire::Job::from(&job).encode_to_vec()).boxed(),
+        || values::sweep_spec().prop_map(|sweep| wire::Sweep::from(&sweep).encode_to_vec()).boxed(),
+        || values::attempt_plan().prop_map(|plan| wire::AttemptPlan::from(&plan).encode_to_vec()).boxed(),
+        || values::finished().prop_map(|result| wire::AttemptResult::from(&result).encode_to_vec()).boxed(),
+    ];
+    prop::strategy::Union::new(messages.into_iter().map(|message| message()))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use muster_model::spec::{EnvironmentSetting, MetadataItem, RetryLimit, UserIdentity};
 use muster_model::state::{AutoUserScope, ElevationLevel};
-use muster_model::{Digest, RequestId, Timestamp, limits};
+use muster_model::{Digest, JobId, RequestId, Timestamp, limits};
 
 use super::enums::enumeration;
 use super::unsupported::{self, refuse};
@@ -21,6 +21,8 @@ const TIMESTAMP_SECONDS_MAX: i64 = 253_402_300_799;
 const TIMESTAMP_SECONDS_MIN: i64 = -62_135_596_800;
 /// Ten thousand years: the end of what a protobuf duration may hold.
 const DURATION_SECONDS_MAX: i64 = 315_576_000_000;
+/// The shortest wall clock limit of a job and of a task: anything less ends it before it starts.
+pub(super) const WALL_CLOCK_MIN: Duration = Duration::from_secs(1);
 const NANOS_PER_SECOND: i32 = 1_000_000_000;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
@@ -97,7 +99,11 @@ pub fn optional_duration(
     match parts.map(|(seconds, nanos)| Duration::new(seconds, nanos)) {
         Some(span) if well_formed && span >= min => Some(span),
         Some(_) | None => {
-            checker.note_at(field, Problem::NotDuration { min_seconds: min.as_secs() });
+            let given = match span.nanos {
+                0 => format!("{} seconds", span.seconds),
+                nanos => format!("{} seconds and {nanos} nanoseconds", span.seconds),
+            };
+            checker.note_at(field, Problem::NotDuration { given, min_seconds: min.as_secs() });
             None
         }
     }
@@ -199,6 +205,11 @@ pub(super) fn optional_digest(checker: &mut Checker, field: &'static str, given:
     if given.is_empty() { None } else { digest(checker, field, given) }
 }
 
+/// The id of a job at the field `job_id`.
+pub fn job_id(checker: &mut Checker, id: &str) -> Option<JobId> {
+    checker.at("job_id", |c| c.keep(JobId::parse(id)))
+}
+
 /// The request id of a mutation, if it has one.
 pub fn request_id(checker: &mut Checker, given: &str) -> Option<RequestId> {
     if given.is_empty() {
@@ -246,7 +257,17 @@ pub(super) fn environment(
     field: &'static str,
     settings: Vec<wire::EnvironmentSetting>,
 ) -> Vec<EnvironmentSetting> {
-    checker.each(field, settings, limits::ENVIRONMENT_SETTINGS_MAX, |c, setting| {
+    environment_up_to(checker, field, settings, limits::ENVIRONMENT_SETTINGS_MAX)
+}
+
+/// A list of at most `max` environment settings at `field`.
+pub(super) fn environment_up_to(
+    checker: &mut Checker,
+    field: &'static str,
+    settings: Vec<wire::EnvironmentSetting>,
+    max: usize,
+) -> Vec<EnvironmentSetting> {
+    checker.each(field, settings, max, |c, setting| {
         let wire::EnvironmentSetting { name, value } = setting;
         let bytes = name.len().saturating_add(value.len());
         if bytes > limits::ENVIRONMENT_SETTING_BYTES_MAX {

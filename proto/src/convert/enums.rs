@@ -4,9 +4,10 @@
 //! does not have is noted, with the names that it has.
 
 use muster_model::state::{
-    AllocationState, AttemptPhase, AutoUserScope, ElevationLevel, ExecutionResult, JobDefaultOrder, JobState,
-    NodeFillType, NodeState, OnAllTasksComplete, OnLeaseExpiry, PoolState, SchedulingState, StartTaskState,
-    TaskState, UploadCondition,
+    AllocationState, AttemptPhase, AutoUserScope, DependencyAction, DependencyCondition, ElevationLevel,
+    ExecutionResult, JobAction, JobDefaultOrder, JobNodeTaskState, JobState, NodeFillType, NodeState,
+    OnAllTasksComplete, OnDependencyFailure, OnLeaseExpiry, OnTaskFailure, PoolState, SchedulingState,
+    StartTaskState, TaskState, UploadCondition,
 };
 use muster_model::{Cause, ErrorCategory, KeyName};
 
@@ -114,6 +115,14 @@ twins! {
         Terminating = Terminating, Completed = Completed, Deleting = Deleting,
     }
     OnAllTasksComplete = OnAllTasksComplete { NoAction = NoAction, TerminateJob = TerminateJob }
+    OnTaskFailure = OnTaskFailure {
+        NoAction = NoAction, PerformExitOptionsJobAction = PerformExitOptionsJobAction,
+    }
+    OnDependencyFailure = OnDependencyFailure { Wait = Wait, Fail = Fail, Skip = Skip }
+    JobAction = JobAction { None = None, Disable = Disable, Terminate = Terminate }
+    DependencyAction = DependencyAction { Satisfy = Satisfy, Block = Block }
+    DependencyCondition = DependencyCondition { Satisfied = Satisfied, Failed = Failed, Completed = Completed }
+    JobNodeTaskState = JobNodeTaskState { Running = Running, Completed = Completed }
     TaskState = TaskState { Active = Active, Preparing = Preparing, Running = Running, Completed = Completed }
     AttemptPhase = AttemptPhase {
         Assigned = Assigned, Staging = Staging, Running = Running, Uploading = Uploading, Finished = Finished,

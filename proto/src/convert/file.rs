@@ -114,7 +114,8 @@ pub(super) fn http_url(checker: &mut Checker, url: String) -> Option<String> {
         head.eq_ignore_ascii_case(scheme).then(|| &url[scheme.len()..])
     });
     let has_host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#', ':']));
-    if has_host && !url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+    let is_open = has_host || checker.begins_with_parameter(&url);
+    if is_open && !url.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Some(url);
     }
     checker.note(Problem::NotHttpUrl { given: shown(&url) });

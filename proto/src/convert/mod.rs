@@ -10,34 +10,43 @@
 
 mod account;
 mod common;
+mod dependency;
 mod enums;
 mod error;
 mod file;
 mod job;
+mod job_task;
 mod mask;
 mod node;
 mod plan;
 mod pool;
 mod session;
+mod stream;
+mod sweep;
 mod task;
 mod unsupported;
 mod violation;
 
 pub use account::{NewAccount, account_name, key_name};
 pub use common::{
-    digest, duration_out, etag, etag_out, optional_duration, optional_timestamp, page_size, request_id,
-    required_timestamp, timestamp, timestamp_out,
+    digest, duration_out, etag, etag_out, job_id, optional_duration, optional_timestamp, page_size,
+    request_id, required_timestamp, timestamp, timestamp_out,
 };
+pub use dependency::{job_action_refused, needs_job_action, sweep_id};
 pub use enums::{WireEnum, enumeration, optional_enumeration};
 pub use error::{
     STATUS_HEADER_BYTES_MAX, failure_info, item_error, reason_name, reason_of, reason_of_code,
     retry_delay_of, status, status_busy, status_field, status_of, violations_of,
 };
 pub use file::{FileName, container, file_name};
-pub use job::{JobUpdate, job_id};
+pub use job::JobUpdate;
 pub use node::{NodeTarget, capacity_out, node_id};
-pub use plan::{AttemptLimits, AttemptPlan, NodeSettings, PlannedFile, PlannedSource, StartTaskPlan};
+pub use plan::{
+    Amendment, AttemptLimits, AttemptPlan, NodeSettings, PlannedFile, PlannedSource, StartTaskPlan,
+};
 pub use pool::{NewJoinToken, NodeRemoval, PoolResize, PoolUpdate, pool_id};
 pub use session::{Finished, HeldAttempt, Progress, attempt_id, stored_result};
+pub use stream::TaskStream;
+pub use sweep::{NewSweep, SweepTarget};
 pub use task::{TaskUpdate, batch_task, task_id};
 pub use violation::{Checker, FIELD_ERRORS_MAX, FieldError, FieldErrors, Problem};

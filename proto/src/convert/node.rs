@@ -1,17 +1,19 @@
-//! What machines say of themselves: facts, capabilities, the start task's course.
+//! What machines say of themselves: facts, capabilities, what they have, the start task's course.
 //!
 //! These come from node agents, which are trusted to speak of their own machine only: texts are bounded, numbers are
 //! taken as they are.
 
+use std::collections::BTreeMap;
+
 use muster_model::node::{Capabilities, MachineFacts, StartTaskInfo};
-use muster_model::{NodeId, PoolId, RequestId, Resources, limits};
+use muster_model::{NamedCounts, NodeId, PoolId, RequestId, Resources, limits};
 
 use super::common::{count, etag, optional_timestamp, request_id, required_timestamp, text, timestamp_out};
 use super::enums::{enumeration, optional_enumeration};
 use super::error::failure_info;
 use super::pool::pool_id;
 use super::unsupported::{self, refuse};
-use super::violation::{Checker, FieldErrors, Problem};
+use super::violation::{Checker, FieldErrors, Problem, shown};
 use crate::wire;
 
 /// The longest text that a machine says of itself, in characters: a host name's limit.
@@ -92,7 +94,7 @@ pub(super) fn machine_facts(checker: &mut Checker, facts: wire::MachineFacts) ->
         }
     }
     let boot_time = required_timestamp(checker, "boot_time", facts.boot_time);
-    let capacity = facts.capacity.unwrap_or_default();
+    let capacity = capacity(checker, facts.capacity.unwrap_or_default());
     let capabilities = capabilities(checker, facts.capabilities.unwrap_or_default());
     Some(MachineFacts {
         machine_id: text(checker, "machine_id", facts.machine_id, FACT_CHARS_MAX),
@@ -101,15 +103,41 @@ pub(super) fn machine_facts(checker: &mut Checker, facts: wire::MachineFacts) ->
         ip_address: text(checker, "ip_address", facts.ip_address, FACT_CHARS_MAX),
         agent_version: text(checker, "agent_version", facts.agent_version, FACT_CHARS_MAX),
         os: text(checker, "operating_system", facts.operating_system, FACT_CHARS_MAX),
-        capacity: Resources {
-            slots: 0,
-            cpu_millis: capacity.cpu_millis,
-            memory_bytes: capacity.memory_bytes,
-            disk_bytes: capacity.disk_bytes,
-        },
+        capacity,
         capabilities: capabilities?,
         boot_time: boot_time?,
     })
+}
+
+fn capacity(checker: &mut Checker, given: wire::ResourceCapacity) -> Resources {
+    let wire::ResourceCapacity { cpu_millis, memory_bytes, disk_bytes, gpus, named } = given;
+    let named = checker.at("capacity", |c| named_counts(c, named));
+    Resources { slots: 0, cpu_millis, memory_bytes, disk_bytes, gpus, named }
+}
+
+/// Counts of what an operator has named, at the field `named`; those of 0 are left out.
+pub(super) fn named_counts(checker: &mut Checker, named: BTreeMap<String, u64>) -> NamedCounts {
+    let is_name = |name: &str| {
+        (1..=limits::NAMED_RESOURCE_CHARS_MAX).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    };
+    checker.at("named", |c| {
+        if named.len() > limits::NAMED_RESOURCES_MAX {
+            c.note(Problem::TooMany { given: named.len(), max: limits::NAMED_RESOURCES_MAX });
+            return;
+        }
+        for name in named.keys().filter(|name| !is_name(name)) {
+            let rule = "1 to 64 letters, digits, '-', '_' and '.'";
+            c.note(Problem::NotName { given: shown(name), rule });
+        }
+    });
+    if named.len() > limits::NAMED_RESOURCES_MAX { NamedCounts::default() } else { NamedCounts::new(named) }
+}
+
+/// Named counts for the wire.
+#[must_use]
+pub(super) fn named_out(named: &NamedCounts) -> BTreeMap<String, u64> {
+    named.iter().map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
 fn capabilities(checker: &mut Checker, given: wire::NodeCapabilities) -> Option<Capabilities> {
@@ -156,6 +184,8 @@ pub fn capacity_out(capacity: &Resources) -> wire::ResourceCapacity {
         cpu_millis: capacity.cpu_millis,
         memory_bytes: capacity.memory_bytes,
         disk_bytes: capacity.disk_bytes,
+        gpus: capacity.gpus,
+        named: named_out(&capacity.named),
     }
 }
 

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use muster_model::spec::{EnvironmentSetting, OutputFile, RetryLimit, UserIdentity};
+use muster_model::spec::{EnvironmentSetting, OutputFile, RetryLimit, TaskConstraints, UserIdentity};
 use muster_model::state::OnLeaseExpiry;
-use muster_model::{AttemptId, Digest, FilePath, limits};
+use muster_model::{AttemptId, Digest, FilePath, TaskId, limits};
 
 use super::common::{
-    command_line, count, duration_out, environment, environment_out, optional_digest, optional_duration,
-    retry_limit, retry_limit_out, user_identity, user_identity_out,
+    command_line, count, duration_out, environment, environment_out, environment_up_to, optional_digest,
+    optional_duration, retry_limit, retry_limit_out, user_identity, user_identity_out,
 };
 use super::enums::enumeration;
 use super::file::{http_url, output_files};
@@ -22,6 +22,9 @@ use crate::version::PLAN_FILES_MAX;
 use crate::wire;
 use wire::planned_file::Source;
 
+/// The most entries of a plan's environment: a job's and a task's together, a sweep's values, and what the controller
+/// adds for itself (a sweep's name and number, a job manager's credentials), for which 16 is ample.
+const PLAN_ENVIRONMENT_MAX: usize = 2 * limits::ENVIRONMENT_SETTINGS_MAX + limits::SWEEP_PARAMETERS_MAX + 16;
 /// All permission bits that a planned file may have.
 const FILE_MODE_MAX: u32 = 0o777;
 
@@ -81,10 +84,39 @@ pub struct AttemptPlan {
     pub limits: AttemptLimits,
     /// As whom it runs.
     pub user_identity: UserIdentity,
-    /// How many slots it takes.
+    /// How many slots it takes; 0 for a job preparation or release task.
     pub slots: u32,
     /// How long its directory is kept after its end.
     pub retention: Duration,
+    /// The job's preparation task, for AZ_BATCH_JOB_PREP_DIR and AZ_BATCH_JOB_PREP_WORKING_DIR.
+    pub job_preparation: Option<TaskId>,
+    /// How many GPUs it gets for itself.
+    pub gpus: u32,
+    /// Tells its task from an earlier one of the same id: grows with each creation; 0 from a controller that does not say.
+    pub incarnation: u64,
+}
+
+/// New limits of an attempt that a node holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amendment {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// From the attempt's start until its end; `None` is no limit.
+    pub wall_clock: Option<Duration>,
+    /// How long its directory is kept after its end.
+    pub retention: Duration,
+}
+
+impl Amendment {
+    /// What new constraints of its task mean for an attempt.
+    #[must_use]
+    pub fn new(attempt: AttemptId, constraints: &TaskConstraints) -> Self {
+        Self {
+            attempt,
+            wall_clock: constraints.max_wall_clock_time,
+            retention: constraints.retention_time.unwrap_or(limits::RETENTION_DEFAULT),
+        }
+    }
 }
 
 /// Everything that a node needs to run the start task.
@@ -158,6 +190,23 @@ impl From<&AttemptPlan> for wire::AttemptPlan {
             user_identity: Some(user_identity_out(plan.user_identity)),
             required_slots: plan.slots,
             retention_time: Some(duration_out(plan.retention)),
+            job_preparation_task_id: plan
+                .job_preparation
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            gpus: plan.gpus,
+            incarnation: plan.incarnation,
+        }
+    }
+}
+
+impl From<&Amendment> for wire::Amend {
+    fn from(amendment: &Amendment) -> Self {
+        Self {
+            attempt: Some((&amendment.attempt).into()),
+            wall_clock_time: amendment.wall_clock.map(duration_out),
+            retention_time: Some(duration_out(amendment.retention)),
         }
     }
 }
@@ -215,26 +264,45 @@ fn attempt_plan(c: &mut Checker, plan: wire::AttemptPlan) -> Option<AttemptPlan>
         wall_clock,
     };
     let retention = optional_duration(c, "retention_time", plan.retention_time, Duration::ZERO);
+    let job_preparation = match plan.job_preparation_task_id.as_str() {
+        "" => Some(None),
+        id => c.at("job_preparation_task_id", |c| c.keep(TaskId::parse(id))).map(Some),
+    };
     Some(AttemptPlan {
-        environment: plan_environment(c, plan.environment_settings),
+        environment: environment_up_to(
+            c,
+            "environment_settings",
+            plan.environment_settings,
+            PLAN_ENVIRONMENT_MAX,
+        ),
         resource_files: planned_files(c, plan.resource_files),
         output_files: output_files(c, plan.output_files),
         limits,
         user_identity: user_identity(c, plan.user_identity),
-        slots: count(c, "required_slots", plan.required_slots, 1, 1, limits::TASK_SLOTS_PER_NODE_MAX),
+        slots: count(c, "required_slots", plan.required_slots, 0, 0, limits::TASK_SLOTS_PER_NODE_MAX),
         retention: retention.unwrap_or(limits::RETENTION_DEFAULT),
+        job_preparation: job_preparation?,
+        gpus: count(c, "gpus", plan.gpus, 0, 0, limits::GPUS_MAX),
+        incarnation: plan.incarnation,
         attempt: attempt?,
         command_line: command_line?,
     })
 }
 
-/// A plan's environment is a job's and a task's together, so it may have twice the entries of one.
-fn plan_environment(c: &mut Checker, settings: Vec<wire::EnvironmentSetting>) -> Vec<EnvironmentSetting> {
-    let mut rest = settings;
-    let second = rest.split_off(rest.len().min(limits::ENVIRONMENT_SETTINGS_MAX));
-    let mut merged = environment(c, "environment_settings", rest);
-    merged.extend(environment(c, "environment_settings", second));
-    merged
+impl TryFrom<wire::Amend> for Amendment {
+    type Error = FieldErrors;
+
+    fn try_from(amend: wire::Amend) -> Result<Self, FieldErrors> {
+        let mut checker = Checker::new();
+        let amendment = checker.at("amend", |c| {
+            let attempt = attempt_id(c, amend.attempt);
+            let wall_clock = optional_duration(c, "wall_clock_time", amend.wall_clock_time, Duration::ZERO);
+            let retention = optional_duration(c, "retention_time", amend.retention_time, Duration::ZERO);
+            let retention = retention.unwrap_or(limits::RETENTION_DEFAULT);
+            Some(Self { attempt: attempt?, wall_clock, retention })
+        });
+        checker.finish(amendment)
+    }
 }
 
 fn planned_files(c: &mut Checker, files: Vec<wire::PlannedFile>) -> Vec<PlannedFile> {

@@ -4,16 +4,17 @@
 
 use std::time::Duration;
 
-use muster_model::spec::{DependsOn, IdRange, TaskConstraints, TaskLimits, TaskSpec};
-use muster_model::{Excerpt, JobId, RequestId, Resources, TaskId, Usage, limits};
+use muster_model::spec::{MemoryEscalation, TaskConstraints, TaskLimits, TaskSpec};
+use muster_model::{Excerpt, JobId, NodeId, RequestId, Resources, TaskId, Usage, limits};
 
 use super::common::{
-    command_line, count, display_name, duration_out, environment, environment_out, etag, optional_duration,
-    request_id, retry_limit, retry_limit_out, user_identity, user_identity_out,
+    WALL_CLOCK_MIN, command_line, count, display_name, duration_out, environment, environment_out, etag,
+    job_id, optional_duration, request_id, retry_limit, retry_limit_out, user_identity, user_identity_out,
 };
+use super::dependency::{depends_on, exit_conditions};
 use super::file::{output_files, resource_files};
-use super::job::{WALL_CLOCK_MIN, job_id};
 use super::mask::Mask;
+use super::node::{named_counts, named_out};
 use super::unsupported::{self, refuse};
 use super::violation::{Checker, FieldErrors, Problem};
 use crate::wire;
@@ -49,7 +50,12 @@ pub(super) fn task_spec(checker: &mut Checker, task: wire::Task) -> Option<TaskS
     let id = checker.at("id", |c| c.keep(TaskId::parse(&task.id)));
     let command_line = command_line(checker, task.command_line);
     let (resources, limits) = resources(checker, task.required_slots, task.resources);
-    let constraints = constraints(checker, task.constraints);
+    let constraints = constraints(checker, task.constraints, Some(resources.memory_bytes));
+    let exit_conditions = checker.part("exit_conditions", task.exit_conditions, exit_conditions);
+    let affinity = match task.affinity_id.as_str() {
+        "" => Some(None),
+        node => checker.at("affinity_id", |c| c.keep(NodeId::parse(node))).map(Some),
+    };
     Some(TaskSpec {
         display_name: display_name(checker, task.display_name),
         resource_files: resource_files(checker, task.resource_files),
@@ -62,6 +68,8 @@ pub(super) fn task_spec(checker: &mut Checker, task: wire::Task) -> Option<TaskS
         id: id?,
         command_line: command_line?,
         constraints: constraints?,
+        exit_conditions: exit_conditions?,
+        affinity: affinity?,
     })
 }
 
@@ -71,17 +79,22 @@ fn resources(
     wanted: Option<wire::ResourceRequests>,
 ) -> (Resources, TaskLimits) {
     let slots = count(checker, "required_slots", slots, 1, 1, limits::TASK_SLOTS_PER_NODE_MAX);
-    let wanted = wanted.unwrap_or_default();
-    checker.at("resources", |c| refuse(c, unsupported::RESOURCE_REQUESTS, &wanted));
-    let wire::ResourceRequests { cpu_millis, memory_bytes, disk_bytes, pids_max, .. } = wanted;
+    let wire::ResourceRequests { cpu_millis, memory_bytes, disk_bytes, pids_max, gpus, named } =
+        wanted.unwrap_or_default();
+    let (gpus, named) =
+        checker.at("resources", |c| (count(c, "gpus", gpus, 0, 0, limits::GPUS_MAX), named_counts(c, named)));
     let pids_max = (pids_max != 0).then_some(pids_max);
-    (Resources { slots, cpu_millis, memory_bytes, disk_bytes }, TaskLimits { pids_max })
+    (Resources { slots, cpu_millis, memory_bytes, disk_bytes, gpus, named }, TaskLimits { pids_max })
 }
 
-fn constraints(checker: &mut Checker, given: Option<wire::TaskConstraints>) -> Option<TaskConstraints> {
+/// The constraints of a task, with `memory` as what it asks for; `None` where that is not known.
+pub(super) fn constraints(
+    checker: &mut Checker,
+    given: Option<wire::TaskConstraints>,
+    memory: Option<u64>,
+) -> Option<TaskConstraints> {
     let Some(given) = given else { return Some(TaskConstraints::default()) };
     checker.at("constraints", |c| {
-        refuse(c, unsupported::TASK_CONSTRAINTS, &given);
         let max_wall_clock_time =
             optional_duration(c, "max_wall_clock_time", given.max_wall_clock_time, WALL_CLOCK_MIN);
         let retention_time = optional_duration(c, "retention_time", given.retention_time, Duration::ZERO);
@@ -90,36 +103,37 @@ fn constraints(checker: &mut Checker, given: Option<wire::TaskConstraints>) -> O
             Some(checked) => Some(checked?),
             None => None,
         };
-        Some(TaskConstraints { max_wall_clock_time, retention_time, max_task_retry_count })
+        let on_out_of_memory =
+            c.part("on_out_of_memory", given.on_out_of_memory, |c, given| escalation(c, given, memory))?;
+        Some(TaskConstraints { max_wall_clock_time, retention_time, max_task_retry_count, on_out_of_memory })
     })
 }
 
-fn depends_on(checker: &mut Checker, given: Option<wire::TaskDependencies>) -> DependsOn {
-    let Some(given) = given else { return DependsOn::default() };
-    checker.at("depends_on", |c| {
-        refuse(c, unsupported::DEPENDS_ON, &given);
-        let chars: usize = given.task_ids.iter().map(String::len).sum();
-        if chars > limits::DEPENDENCY_IDS_CHARS_MAX {
-            let max = limits::DEPENDENCY_IDS_CHARS_MAX;
-            c.note_at(
-                "task_ids",
-                Problem::TooLong { given: chars, max, unit: "characters in all ids together" },
-            );
-        }
-        // Every id has at least one character, so the limit on characters is one on their number too.
-        let max_ids = limits::DEPENDENCY_IDS_CHARS_MAX;
-        let task_ids = c.each("task_ids", given.task_ids, max_ids, |c, id| c.keep(TaskId::parse(&id)));
-        let ranges = given.task_id_ranges;
-        let task_id_ranges = c.each("task_id_ranges", ranges, limits::DEPENDENCY_RANGES_MAX, |c, range| {
-            let wire::TaskIdRange { start, end } = range;
-            if end < start {
-                c.note(Problem::EmptyRange { start, end });
-                return None;
-            }
-            Some(IdRange { start, end })
+/// What an attempt that ran out of memory leads to, with the path of the checker at it.
+fn escalation(
+    c: &mut Checker,
+    given: wire::MemoryEscalation,
+    memory: Option<u64>,
+) -> Option<MemoryEscalation> {
+    let clean = c.problems();
+    if memory == Some(0) {
+        c.note(Problem::Needs {
+            hint: "ask for memory in resources.memory_bytes, which the factor multiplies",
         });
-        DependsOn { task_ids, task_id_ranges }
-    })
+    }
+    let millis = (given.factor * 1000.0).round();
+    if !(1001.0..=f64::from(limits::ESCALATION_FACTOR_MILLIS_MAX)).contains(&millis) {
+        let max = limits::ESCALATION_FACTOR_MILLIS_MAX / 1000;
+        c.note_at("factor", Problem::NotFactor { given: given.factor.to_string(), max });
+    }
+    let (given_max, min) = (given.max_memory_bytes, memory.unwrap_or(1).max(1));
+    if given_max < min {
+        let what = "what the task asks for in resources.memory_bytes";
+        c.note_at("max_memory_bytes", Problem::Below { given: given_max, min, what });
+    }
+    // Within the range above, which holds whole numbers of 32 bits, the cast loses nothing.
+    let factor_millis = millis as u32;
+    (c.problems() == clean).then_some(MemoryEscalation { factor_millis, max_bytes: given_max })
 }
 
 impl From<&TaskConstraints> for wire::TaskConstraints {
@@ -128,18 +142,10 @@ impl From<&TaskConstraints> for wire::TaskConstraints {
             max_wall_clock_time: constraints.max_wall_clock_time.map(duration_out),
             retention_time: constraints.retention_time.map(duration_out),
             max_task_retry_count: constraints.max_task_retry_count.map(retry_limit_out),
-            on_out_of_memory: None,
-        }
-    }
-}
-
-impl From<&DependsOn> for wire::TaskDependencies {
-    fn from(depends_on: &DependsOn) -> Self {
-        let range = |range: &IdRange| wire::TaskIdRange { start: range.start, end: range.end };
-        Self {
-            task_ids: depends_on.task_ids.iter().map(ToString::to_string).collect(),
-            task_id_ranges: depends_on.task_id_ranges.iter().map(range).collect(),
-            ..Self::default()
+            on_out_of_memory: constraints.on_out_of_memory.map(|escalation| wire::MemoryEscalation {
+                factor: f64::from(escalation.factor_millis) / 1000.0,
+                max_memory_bytes: escalation.max_bytes,
+            }),
         }
     }
 }
@@ -147,10 +153,6 @@ impl From<&DependsOn> for wire::TaskDependencies {
 impl From<&TaskSpec> for wire::Task {
     /// The task without its job's id, which is not part of the specification.
     fn from(spec: &TaskSpec) -> Self {
-        let Resources { slots, cpu_millis, memory_bytes, disk_bytes } = spec.resources;
-        let pids_max = spec.limits.pids_max.unwrap_or(0);
-        let wanted =
-            wire::ResourceRequests { cpu_millis, memory_bytes, disk_bytes, pids_max, ..Default::default() };
         Self {
             id: spec.id.to_string(),
             display_name: spec.display_name.clone(),
@@ -159,17 +161,32 @@ impl From<&TaskSpec> for wire::Task {
             output_files: spec.output_files.iter().map(Into::into).collect(),
             environment_settings: environment_out(&spec.environment),
             constraints: some_unless_default(wire::TaskConstraints::from(&spec.constraints)),
-            required_slots: slots,
-            resources: some_unless_default(wanted),
+            affinity_id: spec.affinity.as_ref().map(ToString::to_string).unwrap_or_default(),
+            required_slots: spec.resources.slots,
+            resources: some_unless_default(resources_out(&spec.resources, spec.limits)),
             user_identity: Some(user_identity_out(spec.user_identity)),
             depends_on: some_unless_default(wire::TaskDependencies::from(&spec.depends_on)),
+            exit_conditions: spec.exit_conditions.as_ref().map(Into::into),
             ..Self::default()
         }
     }
 }
 
+/// What a task asks for beside slots, for the wire.
+#[must_use]
+pub(super) fn resources_out(resources: &Resources, limits: TaskLimits) -> wire::ResourceRequests {
+    wire::ResourceRequests {
+        cpu_millis: resources.cpu_millis,
+        memory_bytes: resources.memory_bytes,
+        disk_bytes: resources.disk_bytes,
+        pids_max: limits.pids_max.unwrap_or(0),
+        gpus: resources.gpus,
+        named: named_out(&resources.named),
+    }
+}
+
 /// Leaves empty parts out: a million stored tasks are smaller without them.
-fn some_unless_default<T: Default + PartialEq>(part: T) -> Option<T> {
+pub(super) fn some_unless_default<T: Default + PartialEq>(part: T) -> Option<T> {
     (part != T::default()).then_some(part)
 }
 
@@ -202,7 +219,7 @@ impl TryFrom<wire::UpdateTaskRequest> for TaskUpdate {
             c.at("task", |c| {
                 let job = job_id(c, &task.job_id);
                 let id = c.at("id", |c| c.keep(TaskId::parse(&task.id)));
-                let constraints = constraints(c, task.constraints);
+                let constraints = constraints(c, task.constraints, None);
                 Some(Self { job: job?, task: id?, constraints: constraints?, if_match, request_id })
             })
         });

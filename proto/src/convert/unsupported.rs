@@ -27,6 +27,7 @@ pub(super) fn refuse<M>(checker: &mut Checker, table: &[Unsupported<M>], message
 
 const LEAVE_UNSET: &str = "leave it unset";
 const FILE_STORE_INSTEAD: &str = "use file_store";
+const NO_CONTAINER: &str = "run the command without a container";
 
 pub(super) const ACCOUNT: &[Unsupported<wire::Account>] =
     &[Unsupported { field: "quotas", is_set: |m| m.quotas.is_some(), instead: LEAVE_UNSET }];
@@ -78,7 +79,7 @@ pub(super) const POOL: &[Unsupported<wire::Pool>] = &[
 pub(super) const START_TASK: &[Unsupported<wire::StartTask>] = &[Unsupported {
     field: "container_settings",
     is_set: |m| m.container_settings.is_some(),
-    instead: "run the command without a container",
+    instead: NO_CONTAINER,
 }];
 
 pub(super) const RESIZE_POOL: &[Unsupported<wire::ResizePoolRequest>] = &[
@@ -109,44 +110,37 @@ pub(super) const DISABLE_SCHEDULING: &[Unsupported<wire::DisableNodeSchedulingRe
     instead: "use DISABLE_SCHEDULING_OPTION_TASK_COMPLETION",
 }];
 
-pub(super) const JOB: &[Unsupported<wire::Job>] = &[
-    Unsupported {
-        field: "auto_pool_specification",
-        is_set: |m| matches!(m.pool_info, Some(wire::job::PoolInfo::AutoPoolSpecification(_))),
-        instead: "create a pool and use pool_id",
-    },
-    Unsupported {
-        field: "max_parallel_tasks",
-        is_set: |m| m.max_parallel_tasks.is_some_and(|n| n != -1),
-        instead: "use -1 (no limit)",
-    },
-    Unsupported {
-        field: "on_task_failure",
-        is_set: |m| !is_default(m.on_task_failure, wire::OnTaskFailure::NoAction as i32),
-        instead: "use ON_TASK_FAILURE_NO_ACTION",
-    },
-    Unsupported {
-        field: "on_dependency_failure",
-        is_set: |m| !is_default(m.on_dependency_failure, wire::OnDependencyFailure::Wait as i32),
-        instead: "use ON_DEPENDENCY_FAILURE_WAIT",
-    },
-    Unsupported {
-        field: "job_manager_task",
-        is_set: |m| m.job_manager_task.is_some(),
-        instead: "add an ordinary task",
-    },
-    Unsupported {
-        field: "job_preparation_task",
-        is_set: |m| m.job_preparation_task.is_some(),
-        instead: "use the pool's start task",
-    },
-    Unsupported { field: "job_release_task", is_set: |m| m.job_release_task.is_some(), instead: LEAVE_UNSET },
-    Unsupported { field: "allow_task_preemption", is_set: |m| m.allow_task_preemption, instead: LEAVE_UNSET },
-];
+pub(super) const JOB_POOL: &[Unsupported<Option<wire::job::PoolInfo>>] = &[Unsupported {
+    field: "auto_pool_specification",
+    is_set: |m| matches!(m, Some(wire::job::PoolInfo::AutoPoolSpecification(_))),
+    instead: "create a pool and use pool_id",
+}];
+
+pub(super) const JOB: &[Unsupported<wire::Job>] = &[Unsupported {
+    field: "allow_task_preemption",
+    is_set: |m| m.allow_task_preemption,
+    instead: LEAVE_UNSET,
+}];
+
+pub(super) const JOB_MANAGER: &[Unsupported<wire::JobManagerTask>] = &[Unsupported {
+    field: "allow_low_priority_node",
+    is_set: |m| m.allow_low_priority_node == Some(false),
+    instead: LEAVE_UNSET,
+}];
+
+pub(super) const JOB_PREPARATION: &[Unsupported<wire::JobPreparationTask>] = &[Unsupported {
+    field: "container_settings",
+    is_set: |m| m.container_settings.is_some(),
+    instead: NO_CONTAINER,
+}];
+
+pub(super) const JOB_RELEASE: &[Unsupported<wire::JobReleaseTask>] = &[Unsupported {
+    field: "container_settings",
+    is_set: |m| m.container_settings.is_some(),
+    instead: NO_CONTAINER,
+}];
 
 pub(super) const TASK: &[Unsupported<wire::Task>] = &[
-    Unsupported { field: "affinity_id", is_set: |m| !m.affinity_id.is_empty(), instead: LEAVE_UNSET },
-    Unsupported { field: "exit_conditions", is_set: |m| m.exit_conditions.is_some(), instead: LEAVE_UNSET },
     Unsupported {
         field: "multi_instance_settings",
         is_set: |m| m.multi_instance_settings.is_some(),
@@ -155,36 +149,12 @@ pub(super) const TASK: &[Unsupported<wire::Task>] = &[
     Unsupported {
         field: "container_settings",
         is_set: |m| m.container_settings.is_some(),
-        instead: "run the command without a container",
+        instead: NO_CONTAINER,
     },
     Unsupported {
         field: "application_package_references",
         is_set: |m| !m.application_package_references.is_empty(),
         instead: "use resource_files",
-    },
-];
-
-pub(super) const TASK_CONSTRAINTS: &[Unsupported<wire::TaskConstraints>] = &[Unsupported {
-    field: "on_out_of_memory",
-    is_set: |m| m.on_out_of_memory.is_some(),
-    instead: "ask for enough in resources.memory_bytes",
-}];
-
-pub(super) const RESOURCE_REQUESTS: &[Unsupported<wire::ResourceRequests>] = &[
-    Unsupported { field: "gpus", is_set: |m| m.gpus != 0, instead: "use required_slots" },
-    Unsupported { field: "named", is_set: |m| !m.named.is_empty(), instead: "use required_slots" },
-];
-
-pub(super) const DEPENDS_ON: &[Unsupported<wire::TaskDependencies>] = &[
-    Unsupported {
-        field: "task_id_globs",
-        is_set: |m| !m.task_id_globs.is_empty(),
-        instead: "use task_ids or task_id_ranges",
-    },
-    Unsupported {
-        field: "groups",
-        is_set: |m| !m.groups.is_empty(),
-        instead: "use task_ids or task_id_ranges",
     },
 ];
 
@@ -249,51 +219,28 @@ mod tests {
             ],
         );
         let auto = wire::job::PoolInfo::AutoPoolSpecification(Default::default());
-        check(
-            JOB,
-            vec![
-                wire::Job { pool_info: Some(auto), ..Default::default() },
-                wire::Job { max_parallel_tasks: Some(4), ..Default::default() },
-                wire::Job { on_task_failure: 2, ..Default::default() },
-                wire::Job { on_dependency_failure: 3, ..Default::default() },
-                wire::Job { job_manager_task: Some(Default::default()), ..Default::default() },
-                wire::Job { job_preparation_task: Some(Default::default()), ..Default::default() },
-                wire::Job { job_release_task: Some(Default::default()), ..Default::default() },
-                wire::Job { allow_task_preemption: true, ..Default::default() },
-            ],
-        );
+        check(JOB_POOL, vec![Some(auto)]);
+        check(JOB, vec![wire::Job { allow_task_preemption: true, ..Default::default() }]);
     }
 
     #[test]
-    fn every_line_of_the_task_tables_refuses_its_field() {
+    fn every_line_of_the_tables_of_tasks_refuses_its_field() {
         check(
             TASK,
             vec![
-                wire::Task { affinity_id: "n1".into(), ..Default::default() },
-                wire::Task { exit_conditions: Some(Default::default()), ..Default::default() },
                 wire::Task { multi_instance_settings: Some(Default::default()), ..Default::default() },
                 wire::Task { container_settings: Some(Default::default()), ..Default::default() },
                 wire::Task { application_package_references: vec![Default::default()], ..Default::default() },
             ],
         );
         check(
-            TASK_CONSTRAINTS,
-            vec![wire::TaskConstraints { on_out_of_memory: Some(Default::default()), ..Default::default() }],
+            JOB_MANAGER,
+            vec![wire::JobManagerTask { allow_low_priority_node: Some(false), ..Default::default() }],
         );
-        check(
-            RESOURCE_REQUESTS,
-            vec![
-                wire::ResourceRequests { gpus: 1, ..Default::default() },
-                wire::ResourceRequests { named: [("licence".into(), 1)].into(), ..Default::default() },
-            ],
-        );
-        check(
-            DEPENDS_ON,
-            vec![
-                wire::TaskDependencies { task_id_globs: vec!["a*".into()], ..Default::default() },
-                wire::TaskDependencies { groups: vec![Default::default()], ..Default::default() },
-            ],
-        );
+        let container_settings = Some(Default::default());
+        check(JOB_RELEASE, vec![wire::JobReleaseTask { container_settings, ..Default::default() }]);
+        let container_settings = Some(Default::default());
+        check(JOB_PREPARATION, vec![wire::JobPreparationTask { container_settings, ..Default::default() }]);
     }
 
     #[test]

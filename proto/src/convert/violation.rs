@@ -8,7 +8,11 @@
 
 use std::fmt::{self, Write as _};
 
+use muster_model::spec::GlobError;
 use muster_model::{IdError, PathError, digest::DigestError};
+
+use crate::command_line::SplitError;
+use crate::placeholder::UnknownPlaceholder;
 
 /// The most problems that are kept of one message: more help nobody, and a hostile message must not make a long answer.
 pub const FIELD_ERRORS_MAX: usize = 64;
@@ -60,6 +64,12 @@ pub enum Problem {
         /// What is counted.
         unit: &'static str,
     },
+    /// A limit of parallel tasks that is neither a number of tasks nor "no limit".
+    #[error("{given} is not a limit of tasks: use 1 to 2147483647, or -1 for no limit")]
+    NotParallel {
+        /// The number.
+        given: i32,
+    },
     /// A list that is too long.
     #[error("has {given} entries: at most {max} are allowed")]
     TooMany {
@@ -77,6 +87,15 @@ pub enum Problem {
     /// Not a digest.
     #[error("{0}")]
     Digest(#[from] DigestError),
+    /// Not a pattern of task ids.
+    #[error("{0}")]
+    Glob(#[from] GlobError),
+    /// A command line that does not split into arguments.
+    #[error("does not split into arguments: {0}")]
+    CommandLine(#[from] SplitError),
+    /// A text in a sweep's template with a name in braces that is no parameter.
+    #[error("{0}")]
+    Placeholder(#[from] UnknownPlaceholder),
     /// A number that an enum does not have.
     #[error("{given} is not a value of {kind}: use one of {allowed}")]
     UnknownEnum {
@@ -122,10 +141,20 @@ pub enum Problem {
         given: String,
     },
     /// A time span that is negative, malformed or shorter than allowed.
-    #[error("is not a usable time span: use at least {min_seconds} seconds")]
+    #[error("is {given}, which is not a usable time span: use at least {min_seconds} seconds")]
     NotDuration {
+        /// The span as given, in words.
+        given: String,
         /// The shortest span allowed, in seconds.
         min_seconds: u64,
+    },
+    /// A time span that is longer than allowed.
+    #[error("is {given} seconds: at most {max} are allowed")]
+    LongDuration {
+        /// The span in whole seconds.
+        given: i64,
+        /// The longest span allowed, in seconds.
+        max: i64,
     },
     /// A point in time that is malformed.
     #[error("is not a point in time: nanoseconds must be 0 to 999999999 and the year at most 9999")]
@@ -140,9 +169,73 @@ pub enum Problem {
     #[error("ends at {end}, before its start {start}: swap them")]
     EmptyRange {
         /// The first number.
-        start: u32,
+        start: i128,
         /// The last number.
-        end: u32,
+        end: i128,
+    },
+    /// Something that may be there once.
+    #[error("{given} is there twice: leave one of them out")]
+    Duplicate {
+        /// What is there twice, shortened.
+        given: String,
+    },
+    /// A name with a rule of its own.
+    #[error("{given:?} is not a name for this: use {rule}")]
+    NotName {
+        /// The text, shortened.
+        given: String,
+        /// What a name is here.
+        rule: &'static str,
+    },
+    /// A value that makes sense only together with another.
+    #[error("cannot be set alone: {hint}")]
+    Needs {
+        /// What else to set.
+        hint: &'static str,
+    },
+    /// An amount below another one that it must reach.
+    #[error("{given} is below {min}, which is {what}: raise it")]
+    Below {
+        /// The amount.
+        given: u64,
+        /// What it must reach.
+        min: u64,
+        /// What that is.
+        what: &'static str,
+    },
+    /// A factor that is none.
+    #[error("{given} is not a factor: use 1.001 to {max}")]
+    NotFactor {
+        /// The number, as text.
+        given: String,
+        /// The largest one allowed.
+        max: u32,
+    },
+    /// A row of a table with too few or too many values.
+    #[error("has {given} values: the table has {wanted} names, and each row has a value for each")]
+    RowLength {
+        /// How many there are.
+        given: usize,
+        /// How many there must be.
+        wanted: usize,
+    },
+    /// A value of a sweep that makes a wrong path where it is used.
+    #[error("is used in {place} of the template, where only a relative path is allowed: {problem}")]
+    ValueInPath {
+        /// The field of the template.
+        place: &'static str,
+        /// What is wrong with it.
+        problem: PathError,
+    },
+    /// A value of a sweep that makes a wrong URL where it is used.
+    #[error("{given:?} is used in {place} of the template, where it makes no http or https URL: {rule}")]
+    ValueInUrl {
+        /// The value, shortened.
+        given: String,
+        /// The field of the template.
+        place: &'static str,
+        /// What it may be.
+        rule: &'static str,
     },
     /// A field of an update mask that cannot be changed or does not exist.
     #[error("{given:?} cannot be updated: use {allowed}")]
@@ -217,6 +310,8 @@ pub struct Checker {
     steps: Vec<Step>,
     errors: Vec<FieldError>,
     left_out: usize,
+    /// The parameters of the sweep whose template is walked; none elsewhere.
+    parameters: Vec<String>,
 }
 
 impl Checker {
@@ -312,6 +407,29 @@ impl Checker {
             Some(value) => self.at(field, |c| look(c, value)).map(Some),
             None => Some(None),
         }
+    }
+
+    /// Runs `look` on a part that is the template of a sweep with these parameters.
+    pub(super) fn template<T>(&mut self, parameters: Vec<String>, look: impl FnOnce(&mut Self) -> T) -> T {
+        self.parameters = parameters;
+        let value = look(self);
+        self.parameters = Vec::new();
+        value
+    }
+
+    /// Whether the text begins with a parameter of the template that is walked: what it becomes is not known here.
+    pub(super) fn begins_with_parameter(&self, text: &str) -> bool {
+        self.parameters.iter().any(|name| {
+            text.strip_prefix('{')
+                .and_then(|rest| rest.strip_prefix(name.as_str()))
+                .is_some_and(|rest| rest.starts_with('}'))
+        })
+    }
+
+    /// How many problems were noted so far.
+    #[must_use]
+    pub fn problems(&self) -> usize {
+        self.errors.len().saturating_add(self.left_out)
     }
 
     /// Whether nothing was noted so far.

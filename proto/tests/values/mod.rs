@@ -7,20 +7,22 @@ use std::time::Duration;
 
 use muster_model::node::{Capabilities, MachineFacts, StartTaskInfo};
 use muster_model::spec::{
-    DependsOn, EnvironmentSetting, FileDestination, FileSource, IdRange, JobConstraints, JobSpec,
-    MetadataItem, OutputFile, PoolSpec, ResourceFile, RetryLimit, StartTaskSpec, TaskConstraints, TaskLimits,
-    TaskSpec, UserIdentity,
+    Axis, DependencyGroup, DependsOn, EnvironmentSetting, ExitConditions, ExitOptions, FileDestination,
+    FileSource, IdRange, JobConstraints, JobManagerSpec, JobPreparationSpec, JobReleaseSpec, JobSpec,
+    MemoryEscalation, MetadataItem, OutputFile, PoolSpec, Quota, ResourceFile, RetryLimit, StartTaskSpec,
+    SweepMembers, SweepSpec, TaskConstraints, TaskGlob, TaskLimits, TaskSet, TaskSpec, UserIdentity,
 };
 use muster_model::state::{
-    AttemptPhase, AutoUserScope, ElevationLevel, ExecutionResult, JobDefaultOrder, NodeFillType,
-    OnAllTasksComplete, OnLeaseExpiry, StartTaskState, UploadCondition,
+    AttemptPhase, AutoUserScope, DependencyAction, DependencyCondition, ElevationLevel, ExecutionResult,
+    JobAction, JobDefaultOrder, NodeFillType, OnAllTasksComplete, OnDependencyFailure, OnLeaseExpiry,
+    OnTaskFailure, StartTaskState, UploadCondition,
 };
 use muster_model::{
     AttemptId, AttemptResult, Cause, ContainerName, Digest, Excerpt, FailureInfo, FilePath, JobId,
-    OutputEntry, PoolId, Resources, TaskId, Timestamp, Usage,
+    NamedCounts, OutputEntry, PoolId, Resources, SweepId, TaskId, Timestamp, Usage,
 };
 use muster_proto::convert::{
-    AttemptLimits, AttemptPlan, Finished, NodeSettings, PlannedFile, PlannedSource, StartTaskPlan,
+    Amendment, AttemptLimits, AttemptPlan, Finished, NodeSettings, PlannedFile, PlannedSource, StartTaskPlan,
 };
 use prop::collection::vec;
 use prop::option::of;
@@ -161,58 +163,216 @@ pub(crate) fn job_spec() -> impl Strategy<Value = JobSpec> {
         JobConstraints { max_wall_clock_time, max_task_retry_count }
     });
     let switches = (any::<bool>(), any_of(OnAllTasksComplete::ALL), -1000..=1000_i32);
+    let failures =
+        (any_of(OnTaskFailure::ALL), any_of(OnDependencyFailure::ALL), of(1..i32::MAX.unsigned_abs()));
     let ids = (id::<JobId>(), id::<PoolId>());
-    (ids, TEXT, switches, constraints, environment(), metadata()).prop_map(
-        |(ids, display_name, switches, constraints, common_environment, metadata)| JobSpec {
+    (ids, TEXT, switches, failures, constraints, job_tasks(), environment(), metadata()).prop_map(
+        |(ids, display_name, switches, failures, constraints, tasks, common_environment, metadata)| JobSpec {
             id: ids.0,
             display_name,
             pool: ids.1,
             priority: switches.2,
             constraints,
             uses_task_dependencies: switches.0,
+            max_parallel_tasks: failures.2,
             on_all_tasks_complete: switches.1,
+            on_task_failure: failures.0,
+            on_dependency_failure: failures.1,
+            manager: tasks.0,
+            preparation: tasks.1,
+            release: tasks.2,
             common_environment,
             metadata,
         },
     )
 }
 
-fn depends_on() -> impl Strategy<Value = DependsOn> {
+type JobTasks = (Option<JobManagerSpec>, Option<JobPreparationSpec>, Option<JobReleaseSpec>);
+
+/// A job's own tasks: their ids differ, and there is no release without a preparation.
+fn job_tasks() -> impl Strategy<Value = JobTasks> {
+    let manager = (task_spec(), any::<[bool; 2]>()).prop_map(|(task, switches)| JobManagerSpec {
+        task: TaskSpec {
+            id: TaskId::parse("manager").unwrap(),
+            depends_on: DependsOn::default(),
+            exit_conditions: None,
+            affinity: None,
+            ..task
+        },
+        kill_job_on_completion: switches[0],
+        run_exclusive: switches[1],
+    });
+    let preparation = (start_task(), constraints(0), any::<[bool; 2]>()).prop_map(
+        |(task, constraints, [wait_for_success, rerun_on_node_reboot_after_success])| JobPreparationSpec {
+            id: TaskId::parse("prepare").unwrap(),
+            command_line: task.command_line,
+            resource_files: task.resource_files,
+            environment: task.environment,
+            constraints,
+            wait_for_success,
+            user_identity: task.user_identity,
+            rerun_on_node_reboot_after_success,
+        },
+    );
+    let release =
+        (start_task(), 1..=900_u64, of(span(0))).prop_map(|(task, seconds, retention_time)| JobReleaseSpec {
+            id: TaskId::parse("release").unwrap(),
+            command_line: task.command_line,
+            resource_files: task.resource_files,
+            environment: task.environment,
+            max_wall_clock_time: Duration::from_secs(seconds),
+            retention_time,
+            user_identity: task.user_identity,
+        });
+    (of(manager), of(preparation), of(release)).prop_map(|(manager, preparation, release)| {
+        let release = preparation.as_ref().and(release);
+        (manager, preparation, release)
+    })
+}
+
+fn sweep_id() -> impl Strategy<Value = SweepId> {
+    "[A-Za-z0-9_-]{1,48}".prop_map(|text| SweepId::parse(&text).unwrap())
+}
+
+fn task_set() -> impl Strategy<Value = TaskSet> {
     let range = (any::<u32>(), any::<u32>()).prop_map(|(a, b)| IdRange { start: a.min(b), end: a.max(b) });
-    (vec(id::<TaskId>(), 0..4), vec(range, 0..3))
-        .prop_map(|(task_ids, task_id_ranges)| DependsOn { task_ids, task_id_ranges })
+    let glob = "[a-z*?_-]{1,9}".prop_map(|text| TaskGlob::parse(&text).unwrap());
+    let numbers = (any::<u64>(), any::<u64>()).prop_map(|(a, b)| (a.min(b), a.max(b)));
+    let members = (sweep_id(), of(numbers)).prop_map(|(sweep, numbers)| SweepMembers { sweep, numbers });
+    (vec(id::<TaskId>(), 0..4), vec(range, 0..3), vec(glob, 0..3), vec(members, 0..3))
+        .prop_map(|(ids, ranges, globs, sweeps)| TaskSet { ids, ranges, globs, sweeps })
+}
+
+fn depends_on() -> impl Strategy<Value = DependsOn> {
+    let group = (task_set(), id::<TaskId>(), any_of(DependencyCondition::ALL), 0..3, 1..=100_u8).prop_map(
+        |(mut tasks, task, condition, kind, share)| {
+            tasks.ids.push(task);
+            let quota = match kind {
+                0 => Quota::All,
+                1 => Quota::AtLeast(1),
+                _ if tasks.globs.is_empty() => Quota::Percent(share),
+                _ => Quota::AtLeast(u64::try_from(tasks.ids.len()).unwrap()),
+            };
+            DependencyGroup { tasks, condition, quota }
+        },
+    );
+    (task_set(), vec(group, 0..3)).prop_map(|(tasks, groups)| DependsOn { tasks, groups })
+}
+
+fn exit_conditions() -> impl Strategy<Value = ExitConditions> {
+    let options = || {
+        (of(any_of(JobAction::ALL)), of(any_of(DependencyAction::ALL)))
+            .prop_map(|(job_action, dependency_action)| ExitOptions { job_action, dependency_action })
+    };
+    let codes = prop::collection::btree_map(any::<i32>(), options(), 0..4);
+    let range =
+        (any::<i32>(), any::<i32>(), options()).prop_map(|(a, b, options)| (a.min(b), a.max(b), options));
+    (codes, vec(range, 0..3), of(options()), of(options()), of(options())).prop_map(
+        |(codes, ranges, pre_processing_error, file_upload_error, default)| ExitConditions {
+            codes: codes.into_iter().collect(),
+            ranges,
+            pre_processing_error,
+            file_upload_error,
+            default,
+        },
+    )
+}
+
+/// Constraints of a task that asks for this much memory.
+fn constraints(memory_bytes: u64) -> impl Strategy<Value = TaskConstraints> {
+    let escalation =
+        (1001..=16_000_u32, memory_bytes..=u64::MAX).prop_map(move |(factor_millis, max_bytes)| {
+            (memory_bytes > 0).then_some(MemoryEscalation { factor_millis, max_bytes })
+        });
+    (of(span(1)), of(span(0)), of(retries()), of(escalation)).prop_map(
+        |(max_wall_clock_time, retention_time, max_task_retry_count, escalation)| TaskConstraints {
+            max_wall_clock_time,
+            retention_time,
+            max_task_retry_count,
+            on_out_of_memory: escalation.flatten(),
+        },
+    )
+}
+
+fn named() -> impl Strategy<Value = NamedCounts> {
+    prop::collection::btree_map("[a-zA-Z0-9._-]{1,64}", 1..u64::MAX, 0..4).prop_map(NamedCounts::new)
 }
 
 /// Tasks.
 pub(crate) fn task_spec() -> impl Strategy<Value = TaskSpec> {
-    let constraints =
-        (of(span(1)), of(span(0)), of(retries())).prop_map(|(wall, retention, retries)| TaskConstraints {
-            max_wall_clock_time: wall,
-            retention_time: retention,
-            max_task_retry_count: retries,
-        });
-    let needs = (1..=256_u32, any::<u64>(), any::<u64>(), any::<u64>(), of(1..u32::MAX)).prop_map(
-        |(slots, cpu_millis, memory_bytes, disk_bytes, pids_max)| {
-            (Resources { slots, cpu_millis, memory_bytes, disk_bytes }, TaskLimits { pids_max })
-        },
-    );
+    let amounts = (1..=256_u32, any::<u64>(), any::<u64>(), 0..=1024_u32);
+    let needs = prop_oneof![Just(0), any::<u64>()].prop_flat_map(move |memory_bytes| {
+        (amounts.clone(), named(), of(1..u32::MAX), constraints(memory_bytes)).prop_map(
+            move |((slots, cpu_millis, disk_bytes, gpus), named, pids_max, constraints)| {
+                let resources = Resources { slots, cpu_millis, memory_bytes, disk_bytes, gpus, named };
+                (resources, TaskLimits { pids_max }, constraints)
+            },
+        )
+    });
     let files = (vec(resource_file(), 0..3), vec(output_file(), 0..3));
     let names = (id::<TaskId>(), TEXT, command_line());
-    (names, files, environment(), constraints, needs, user(), depends_on()).prop_map(
-        |(names, files, environment, constraints, needs, user_identity, depends_on)| TaskSpec {
+    let rest = (of(exit_conditions()), of(id()));
+    (names, files, environment(), needs, user(), depends_on(), rest).prop_map(
+        |(names, files, environment, needs, user_identity, depends_on, rest)| TaskSpec {
             id: names.0,
             display_name: names.1,
             command_line: names.2,
             resource_files: files.0,
             output_files: files.1,
             environment,
-            constraints,
+            constraints: needs.2,
             resources: needs.0,
             limits: needs.1,
             user_identity,
             depends_on,
+            exit_conditions: rest.0,
+            affinity: rest.1,
         },
     )
+}
+
+fn axis(name: &'static str) -> impl Strategy<Value = Axis> {
+    let range = (0..1000_u64, 0..1000_u64, 1..9_u64).prop_map(move |(start, more, step)| Axis::Range {
+        name: name.to_owned(),
+        start,
+        end: start + more,
+        step,
+    });
+    let row = ("[a-z]{1,5}(/[a-z]{1,5})?", TEXT).prop_map(|(path, text)| vec![path, text]);
+    let table = vec(row, 1..5)
+        .prop_map(move |rows| Axis::Table { names: vec![name.to_owned(), format!("{name}_2")], rows });
+    prop_oneof![range, table]
+}
+
+/// Sweeps that use the first parameter of each axis in texts and paths.
+pub(crate) fn sweep_spec() -> impl Strategy<Value = SweepSpec> {
+    let source = FileSource::Http("https://example.org/{a}/${HOME}/{{x}}".to_owned());
+    let file = move |source: &FileSource| ResourceFile {
+        source: source.clone(),
+        file_path: Some(FilePath::parse("in/{a}").unwrap()),
+        mode: 0o600,
+        digest: None,
+    };
+    (sweep_id(), task_spec(), axis("a"), of(axis("b"))).prop_map(move |(id, template, first, second)| {
+        let mut resource_files = template.resource_files;
+        resource_files.push(file(&source));
+        let template = TaskSpec {
+            id: id.as_task_id(),
+            command_line: "render --frame {a} '{print $1}'".to_owned(),
+            resource_files,
+            ..template
+        };
+        SweepSpec { id, template, axes: [Some(first), second].into_iter().flatten().collect() }
+    })
+}
+
+/// New limits of attempts.
+pub(crate) fn amendment() -> impl Strategy<Value = Amendment> {
+    (attempt_id(), of(span(0)), span(0)).prop_map(|(attempt, wall_clock, retention)| Amendment {
+        attempt,
+        wall_clock,
+        retention,
+    })
 }
 
 /// Names of attempts.
@@ -290,7 +450,7 @@ pub(crate) fn machine_facts() -> impl Strategy<Value = MachineFacts> {
             pids_limit: has[2],
             user_switch: has[3],
         });
-    let amounts = (any::<u64>(), any::<u64>(), any::<u64>());
+    let amounts = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u32>(), named());
     ("[a-f0-9]{1,32}", "[a-f0-9-]{1,36}", vec(TEXT, 4), amounts, capabilities, time()).prop_map(
         |(machine_id, boot_id, texts, amounts, capabilities, boot_time)| MachineFacts {
             machine_id,
@@ -304,6 +464,8 @@ pub(crate) fn machine_facts() -> impl Strategy<Value = MachineFacts> {
                 cpu_millis: amounts.0,
                 memory_bytes: amounts.1,
                 disk_bytes: amounts.2,
+                gpus: amounts.3,
+                named: amounts.4,
             },
             capabilities,
             boot_time,
@@ -348,17 +510,24 @@ pub(crate) fn attempt_plan() -> impl Strategy<Value = AttemptPlan> {
         },
     );
     let files = (vec(planned_file(), 0..3), vec(output_file(), 0..3));
-    (attempt_id(), command_line(), environment(), files, limits, user(), 1..=256_u32, span(0)).prop_map(
-        |(attempt, command_line, environment, files, limits, user_identity, slots, retention)| AttemptPlan {
-            attempt,
-            command_line,
-            environment,
-            resource_files: files.0,
-            output_files: files.1,
-            limits,
-            user_identity,
-            slots,
-            retention,
+    let ids = (attempt_id(), of(id::<TaskId>()));
+    let ids = (ids, any::<u64>());
+    (ids, command_line(), environment(), files, limits, user(), 0..=256_u32, span(0)).prop_map(
+        |((ids, incarnation), command_line, environment, files, limits, user_identity, slots, retention)| {
+            AttemptPlan {
+                attempt: ids.0,
+                incarnation,
+                job_preparation: ids.1,
+                gpus: slots % 5,
+                command_line,
+                environment,
+                resource_files: files.0,
+                output_files: files.1,
+                limits,
+                user_identity,
+                slots,
+                retention,
+            }
         },
     )
 }
