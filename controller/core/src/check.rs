@@ -2,15 +2,22 @@
 //!
 //! Nothing here runs in a controller; `Core::check` is called after every step of a test.
 
+use crate::book::Book;
+use crate::class::Class;
 use crate::core::Core;
+use crate::counts::TaskCounts;
+use crate::dependency::Waiter;
+use crate::job::{Job, Queue};
+use crate::job_node;
 use crate::node::Contact;
 use crate::pace::Pace;
 use crate::task::Phase;
 use crate::tenant::Tenant;
 use crate::timer::Deadline;
-use muster_model::state::{AllocationState, NodeState};
+use muster_model::state::{AllocationState, ExecutionResult, NodeState};
 use muster_model::{AccountName, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What is true only while the controller lives.
 #[derive(Debug)]
@@ -28,7 +35,7 @@ impl Core {
     pub fn check(&self, now: Timestamp) {
         for (account, tenant) in self.tenants() {
             for job in tenant.jobs.values() {
-                job.check(account, now);
+                check_job(account, job, now);
             }
             for node in tenant.nodes.values() {
                 node.check();
@@ -130,13 +137,13 @@ impl Core {
     #[must_use]
     pub fn portrait(&self) -> String {
         let tenants: BTreeMap<_, _> = self.tenants().collect();
-        format!("{tenants:#?}")
+        format!("next number {}\n{tenants:#?}", self.sequence + 1)
     }
 }
 
 /// What the tasks say of the nodes and what the nodes say of the tasks is the same.
 fn check_custody(account: &AccountName, tenant: &Tenant) {
-    let by_task: BTreeSet<_> = tenant
+    let mut by_task: BTreeSet<_> = tenant
         .jobs
         .values()
         .flat_map(|job| job.tasks.values().map(move |task| (job, task)))
@@ -145,6 +152,12 @@ fn check_custody(account: &AccountName, tenant: &Tenant) {
             task.holder().map(|node| (task.attempt_id(job.id()), node.clone(), running))
         })
         .collect();
+    for job in tenant.jobs.values() {
+        for (node, row) in &job.nodes {
+            let held = job_node::held_by(job, row).map(|held| (held.attempt, node.clone(), held.running));
+            by_task.extend(held);
+        }
+    }
     let by_node: BTreeSet<_> = tenant
         .nodes
         .values()
@@ -153,6 +166,61 @@ fn check_custody(account: &AccountName, tenant: &Tenant) {
         })
         .collect();
     assert_eq!(by_task, by_node, "account {account}: who holds what");
+}
+
+/// Recounts what a job keeps of its tasks, sweeps and waiters.
+fn check_job(account: &AccountName, job: &Job, now: Timestamp) {
+    let name = format!("{account}/{}", job.id());
+    let mut counts = TaskCounts::default();
+    let mut ready: BTreeMap<Arc<Class>, Queue> = BTreeMap::new();
+    let mut of_sweeps: BTreeMap<_, TaskCounts> = BTreeMap::new();
+    for task in job.tasks.values() {
+        counts.add(task.phase, 1, task.class.needs.slots);
+        if let Some(member) = task.member() {
+            let sweep = of_sweeps.entry(member.sweep.clone()).or_default();
+            sweep.add(task.phase, 1, task.class.needs.slots);
+            let fate = job.sweeps.get(&member.sweep).map(|sweep| sweep.fate(member.index).is_none());
+            assert_eq!(fate, Some(true), "{name}: {:?} is a task and something else", task.id);
+        }
+        if task.needs_others().is_none() {
+            let standing = job.graph.standing(&Waiter::Task(task.id.clone()));
+            assert!(standing.met, "{name}: {:?} asks nothing but is known to wait", task.id);
+        }
+        if job.is_ready(task, now) {
+            let queue = ready.entry(Arc::clone(&task.class)).or_default();
+            queue.tasks.insert(task.sequence, task.id.clone());
+        }
+    }
+    for sweep in job.sweeps.values() {
+        let mut own = of_sweeps.remove(&sweep.id).unwrap_or_default();
+        let slots = sweep.class.needs.slots;
+        let ended = sweep.ended.iter().map(|group| (Phase::Completed(group.result), group.members.len()));
+        let succeeded = (Phase::Completed(ExecutionResult::Success), sweep.succeeded.len());
+        for (phase, members) in [(Phase::Waiting, sweep.pending.len()), succeeded].into_iter().chain(ended) {
+            own.add(phase, members, slots);
+            counts.add(phase, members, slots);
+        }
+        assert_eq!(sweep.counts, own, "{name}: counts of sweep {:?}", sweep.id);
+        if let Some(at) = sweep.queued {
+            ready.entry(Arc::clone(&sweep.class)).or_default().sweeps.insert(at, sweep.id.clone());
+            assert_eq!(Some(at), sweep.place_in_line(), "{name}: place of sweep {:?}", sweep.id);
+        }
+    }
+    assert_eq!(job.counts, counts, "{name}: counts");
+    let placed = job.tasks.values().filter(|task| task.phase.is_placed()).count() as u64;
+    assert_eq!(job.placed, placed, "{name}: placed tasks");
+    // A wait may have ended at this very moment without its deadline having been dealt with.
+    for (class, queue) in &job.ready {
+        let should = ready.get(class);
+        let tasks = queue.tasks.iter().all(|(at, id)| should.and_then(|q| q.tasks.get(at)) == Some(id));
+        assert!(tasks, "{name}: the ready list holds a task that is not ready");
+        assert_eq!(Some(&queue.sweeps), should.map(|q| &q.sweeps), "{name}: sweeps on the ready list");
+    }
+    for task in job.tasks.values().filter(|task| job.is_ready(task, now) && task.not_before().is_none()) {
+        let listed = job.ready.get(&task.class).and_then(|queue| queue.tasks.get(&task.sequence));
+        assert_eq!(listed, Some(&task.id), "{name}: a ready task is not listed");
+    }
+    job.graph.check(&Book { tasks: &job.tasks, sweeps: &job.sweeps });
 }
 
 /// The pools' two lists hold exactly what belongs on them.

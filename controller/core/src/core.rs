@@ -2,27 +2,25 @@
 //!
 //! `handle` only dispatches; each arm is one call into the file of the noun that it is about. After the rule, placement
 //! runs for the pools that the rule has touched, so that there is no moment between "a slot is free" and "the next
-//! task leaves". `load` is the only way to come back from the store: there is no other recovery code.
+//! task leaves". `loader` is the only way to come back from the store: there is no other recovery code.
 
+use crate::counts::TaskCounts;
 use crate::effect::Effect;
+use crate::explain::{Explanation, JobExplanation};
 use crate::input::{Command, Input, NewAccount, NodeInput};
-use crate::job::{Job, TaskCounts};
-use crate::job_life;
-use crate::node::Node;
-use crate::placement;
-use crate::pool::Pool;
-use crate::record::{Record, Rows};
+use crate::record::{Record, RequestRow};
 use crate::reject::Reject;
 use crate::reply::Reply;
-use crate::resize;
 use crate::settings::Settings;
-use crate::task::{Phase, Task};
 use crate::tenant::Tenant;
 use crate::timer::{Deadline, Deadlines};
 use crate::turn::Turn;
-use crate::{account, join, lease, node_command, pool_command, request, session, task_command};
-use muster_model::state::ExecutionResult;
-use muster_model::{AccountName, JobId, RequestId, Timestamp, TokenId};
+use crate::{
+    account, job_life, join, lease, node_command, placement, pool_command, request, resize, session,
+};
+use crate::{sweep_command, task_command, waiting};
+use muster_model::spec::TaskSpec;
+use muster_model::{AccountName, JobId, RequestId, SweepId, TaskId, Timestamp, TokenId};
 use std::collections::BTreeMap;
 
 /// The answer to one input: what must be durable, what to do then, what to say then.
@@ -39,122 +37,27 @@ pub struct Step {
 /// The controller's state machine.
 #[derive(Debug)]
 pub struct Core {
-    settings: Settings,
-    tenants: BTreeMap<AccountName, Tenant>,
+    pub(crate) settings: Settings,
+    pub(crate) tenants: BTreeMap<AccountName, Tenant>,
     /// Which account a token belongs to: a machine that joins names only the token.
-    tokens: BTreeMap<TokenId, AccountName>,
-    sequence: u64,
-    deadlines: Deadlines,
+    pub(crate) tokens: BTreeMap<TokenId, AccountName>,
+    /// The last number of creation that was given out.
+    pub(crate) sequence: u64,
+    /// Up to which number that is durable beside the rows that have numbers.
+    pub(crate) numbers_used: u64,
+    pub(crate) deadlines: Deadlines,
 }
 
 impl Core {
-    /// The core that these rows describe, without sessions, as after a crash at `now`.
-    #[must_use]
-    pub fn load(rows: Rows, settings: Settings, now: Timestamp) -> Self {
-        let mut core = Self {
+    /// A core without anything in it.
+    pub(crate) const fn empty(settings: Settings) -> Self {
+        Self {
             settings,
             tenants: BTreeMap::new(),
             tokens: BTreeMap::new(),
             sequence: 0,
-            deadlines: Deadlines::default(),
-        };
-        for row in rows.accounts {
-            core.tenants.insert(row.name.clone(), Tenant::new(row));
-        }
-        core.load_fleet(rows.pools, rows.nodes, now);
-        core.load_work(rows.jobs, rows.tasks, now);
-        for row in rows.tokens {
-            core.tokens.insert(row.id.clone(), row.account.clone());
-            core.deadlines.add(join::forget_at(&row), Deadline::Token(row.account.clone(), row.id.clone()));
-            if let Some(tenant) = core.tenants.get_mut(&row.account) {
-                tenant.tokens.insert(row.id.clone(), row);
-            }
-        }
-        for row in rows.requests {
-            core.deadlines.add(row.expires, Deadline::Request(row.account.clone(), row.id.clone()));
-            if let Some(tenant) = core.tenants.get_mut(&row.account) {
-                tenant.requests.insert(row.id.clone(), row);
-            }
-        }
-        core
-    }
-
-    fn load_fleet(
-        &mut self,
-        pools: Vec<crate::record::PoolRow>,
-        nodes: Vec<crate::record::NodeRow>,
-        now: Timestamp,
-    ) {
-        for row in pools {
-            if let Some(at) = row.resize_deadline {
-                self.deadlines.add(at, Deadline::Resize(row.account.clone(), row.spec.id.clone()));
-            }
-            if let Some(tenant) = self.tenants.get_mut(&row.account) {
-                tenant.pools.insert(row.spec.id.clone(), Pool::new(row));
-            }
-        }
-        // The controller that died may have granted any lease a moment ago.
-        let lease_until = now.after(self.settings.lease_ttl);
-        let lease_end = lease_until.after(self.settings.lease_margin);
-        for mut row in nodes {
-            self.deadlines.add(lease_end, Deadline::Lease(row.account.clone(), row.id.clone()));
-            let Some(tenant) = self.tenants.get_mut(&row.account) else { continue };
-            if let Some(pool) = tenant.pools.get_mut(&row.pool) {
-                pool.nodes.insert(row.id.clone());
-            }
-            // Recounted from the tasks below.
-            row.running_tasks = 0;
-            row.running_slots = 0;
-            tenant.nodes.insert(row.id.clone(), Node::new(row, lease_until));
-        }
-    }
-
-    fn load_work(
-        &mut self,
-        jobs: Vec<crate::record::JobRow>,
-        tasks: Vec<(crate::record::TaskSpecRow, crate::record::TaskStateRow)>,
-        now: Timestamp,
-    ) {
-        for row in jobs {
-            self.sequence = self.sequence.max(row.sequence);
-            if let Some(end) = job_life::wall_clock_end(&row) {
-                self.deadlines.add(end, Deadline::JobWallClock(row.account.clone(), row.spec.id.clone()));
-            }
-            if let Some(tenant) = self.tenants.get_mut(&row.account) {
-                tenant.jobs.insert(row.spec.id.clone(), Job::new(row));
-            }
-        }
-        let mut waiting = Vec::new();
-        for (spec, state) in tasks {
-            self.sequence = self.sequence.max(spec.sequence);
-            let Some(tenant) = self.tenants.get_mut(&spec.account) else { continue };
-            let task = Task::load(&spec, state);
-            if let (Phase::Waiting, Some(at)) = (task.phase, task.not_before()) {
-                let retry = Deadline::Retry(spec.account.clone(), spec.job.clone(), task.id.clone());
-                self.deadlines.add(at, retry);
-            }
-            hold_again(tenant, &spec.job, &task);
-            let Some(job) = tenant.jobs.get_mut(&spec.job) else { continue };
-            if task.phase == Phase::Completed(ExecutionResult::Success) {
-                job.note_success(&task.id);
-            }
-            // Dependencies can only be counted once every task is there.
-            if task.phase == Phase::Waiting && task.depends_on.is_some() {
-                waiting.push((spec.account, spec.job, task));
-            } else {
-                job.insert(task, now);
-            }
-        }
-        for (account, job, task) in waiting {
-            if let Some(job) = self.tenants.get_mut(&account).and_then(|tenant| tenant.jobs.get_mut(&job)) {
-                job.insert(task, now);
-            }
-        }
-        for tenant in self.tenants.values_mut() {
-            let ids: Vec<JobId> = tenant.jobs.keys().cloned().collect();
-            for id in ids {
-                tenant.requeue_job(&id);
-            }
+            numbers_used: 0,
+            deadlines: Deadlines::new(),
         }
     }
 
@@ -180,6 +83,72 @@ impl Core {
     #[must_use]
     pub fn task_counts(&self, account: &AccountName, job: &JobId) -> Option<TaskCounts> {
         Some(self.tenants.get(account)?.jobs.get(job)?.counts)
+    }
+
+    /// How many members of a sweep are where, live.
+    #[must_use]
+    pub fn sweep_counts(&self, account: &AccountName, job: &JobId, sweep: &SweepId) -> Option<TaskCounts> {
+        Some(self.tenants.get(account)?.jobs.get(job)?.sweeps.get(sweep)?.counts)
+    }
+
+    /// The answered requests of an account, within their replay window, whose ids begin with that of `first` (ignoring
+    /// case), in the order of their ids.
+    pub fn requests_from<'a>(
+        &'a self,
+        account: &AccountName,
+        first: &'a RequestId,
+    ) -> impl Iterator<Item = &'a RequestRow> + use<'a> {
+        let begins = |id: &RequestId| {
+            id.as_str().get(..first.as_str().len()).is_some_and(|t| t.eq_ignore_ascii_case(first.as_str()))
+        };
+        let requests = self.tenants.get(account).map(|tenant| tenant.requests.range(first..));
+        let rows = requests.into_iter().flatten();
+        rows.take_while(move |(id, _)| begins(id)).map(|(_, row)| row)
+    }
+
+    /// Why a task waits.
+    ///
+    /// # Errors
+    /// If there is no such task.
+    pub fn explain_task(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        task: &TaskId,
+        now: Timestamp,
+    ) -> Result<Explanation, Reject> {
+        waiting::task(self.tenant(account)?, job, task, now)
+    }
+
+    /// Why the waiting tasks of a job wait.
+    ///
+    /// # Errors
+    /// If there is no such job.
+    pub fn explain_job(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        now: Timestamp,
+    ) -> Result<JobExplanation, Reject> {
+        waiting::job(self.tenant(account)?, job, now)
+    }
+
+    /// Whether a task that is not added yet could run, and what it would wait for now.
+    ///
+    /// # Errors
+    /// What adding it would be refused for.
+    pub fn explain_new(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        task: &TaskSpec,
+        now: Timestamp,
+    ) -> Result<Explanation, Reject> {
+        waiting::new_task(self.tenant(account)?, job, task, now)
+    }
+
+    fn tenant(&self, account: &AccountName) -> Result<&Tenant, Reject> {
+        self.tenants.get(account).ok_or_else(|| Reject::AccountNotFound(account.clone()))
     }
 
     #[cfg(any(test, feature = "check"))]
@@ -227,7 +196,7 @@ impl Core {
         if let Some((id, name)) = name {
             request::remember(tenant, &mut turn, id, name, &reply);
         }
-        placement::run(tenant, &mut turn);
+        conclude(tenant, &mut turn);
         let Turn { records, effects, deadlines, .. } = turn;
         self.index_tokens(&records);
         Ok(self.finish(records, effects, deadlines, reply))
@@ -289,7 +258,7 @@ impl Core {
                 session::reports(tenant, &mut turn, &node.node, session, reports)
             }
         }?;
-        placement::run(tenant, &mut turn);
+        conclude(tenant, &mut turn);
         let Turn { records, effects, deadlines, .. } = turn;
         Ok(self.finish(records, effects, deadlines, reply))
     }
@@ -300,7 +269,7 @@ impl Core {
             let Some(tenant) = self.tenants.get_mut(due.account()) else { continue };
             let mut turn = Turn::new(due.account().clone(), now, &self.settings, &mut self.sequence);
             look_again(tenant, &mut turn, &due);
-            placement::run(tenant, &mut turn);
+            conclude(tenant, &mut turn);
             records.append(&mut turn.records);
             effects.append(&mut turn.effects);
             later.append(&mut turn.deadlines);
@@ -322,7 +291,7 @@ impl Core {
 
     fn finish(
         &mut self,
-        records: Vec<Record>,
+        mut records: Vec<Record>,
         effects: Vec<Effect>,
         deadlines: Vec<(Timestamp, Deadline)>,
         reply: Reply,
@@ -330,19 +299,21 @@ impl Core {
         for (at, deadline) in deadlines {
             self.deadlines.add(at, deadline);
         }
+        let removes = |record: &Record| {
+            matches!(record, Record::JobGone(..) | Record::TaskGone(..) | Record::SweepGone(..))
+        };
+        if self.numbers_used < self.sequence && records.iter().any(removes) {
+            self.numbers_used = self.sequence;
+            records.push(Record::NumbersUsed(self.sequence));
+        }
         Step { records, effects, reply }
     }
 }
 
-/// Gives a node back the attempt that a loaded task says it holds.
-fn hold_again(tenant: &mut Tenant, job: &JobId, task: &Task) {
-    let Some(node) = task.holder().and_then(|id| tenant.nodes.get_mut(id)) else { return };
-    node.hold(crate::node::Held {
-        attempt: task.attempt_id(job),
-        needs: task.needs,
-        running: task.phase == Phase::Running,
-        recalled: false,
-    });
+/// What every step ends with: what has become possible is placed, what has changed in bulk is recorded.
+fn conclude(tenant: &mut Tenant, turn: &mut Turn<'_>) {
+    placement::run(tenant, turn);
+    sweep_command::save(tenant, turn);
 }
 
 /// One call for each command.
@@ -354,28 +325,48 @@ fn obey(tenant: &mut Tenant, turn: &mut Turn<'_>, command: Command) -> Result<Re
         Command::UpdatePool { pool, patch, if_match } => {
             pool_command::update(tenant, turn, &pool, patch, if_match)
         }
-        Command::ResizePool { pool, target, timeout } => resize::resize(tenant, turn, &pool, target, timeout),
-        Command::StopResize { pool } => resize::stop(tenant, turn, &pool),
-        Command::DeletePool { pool } => pool_command::delete(tenant, turn, &pool),
+        Command::ResizePool { pool, target, timeout, if_match } => {
+            resize::resize(tenant, turn, &pool, target, timeout, if_match)
+        }
+        Command::StopResize { pool, if_match } => resize::stop(tenant, turn, &pool, if_match),
+        Command::DeletePool { pool, if_match } => pool_command::delete(tenant, turn, &pool, if_match),
         Command::CreateJoinToken(new) => join::create_token(tenant, turn, new),
         Command::RevokeJoinToken { token } => join::revoke_token(tenant, turn, &token),
         Command::RemoveNodes { pool, nodes } => resize::remove_nodes(tenant, turn, &pool, &nodes),
         Command::SetScheduling { pool, node, enabled } => {
             node_command::set_scheduling(tenant, turn, &pool, &node, enabled)
         }
-        Command::CreateJob(spec) => job_life::create(tenant, turn, spec),
+        Command::CreateJob(spec) => job_life::create(tenant, turn, *spec),
         Command::UpdateJob { job, patch, if_match } => job_life::update(tenant, turn, &job, patch, if_match),
-        Command::TerminateJob { job, reason } => job_life::terminate(tenant, turn, &job, reason),
-        Command::DisableJob { job, tasks } => job_life::disable(tenant, turn, &job, tasks),
-        Command::EnableJob { job } => job_life::enable(tenant, turn, &job),
-        Command::DeleteJob { job } => job_life::delete(tenant, turn, &job),
+        Command::TerminateJob { job, reason, if_match } => {
+            job_life::terminate(tenant, turn, &job, reason, if_match)
+        }
+        Command::DisableJob { job, tasks, if_match } => {
+            job_life::disable(tenant, turn, &job, tasks, if_match)
+        }
+        Command::EnableJob { job, if_match } => job_life::enable(tenant, turn, &job, if_match),
+        Command::DeleteJob { job, if_match } => job_life::delete(tenant, turn, &job, if_match),
         Command::CreateTasks { job, tasks } => task_command::add(tenant, turn, &job, tasks),
         Command::UpdateTask { job, task, constraints, if_match } => {
             task_command::update(tenant, turn, &job, &task, constraints, if_match)
         }
-        Command::TerminateTask { job, task } => task_command::terminate(tenant, turn, &job, &task),
-        Command::ReactivateTask { job, task } => task_command::reactivate(tenant, turn, &job, &task),
-        Command::DeleteTask { job, task } => task_command::delete(tenant, turn, &job, &task),
+        Command::TerminateTask { job, task, if_match } => {
+            task_command::terminate(tenant, turn, &job, &task, if_match)
+        }
+        Command::ReactivateTask { job, task, if_match } => {
+            task_command::reactivate(tenant, turn, &job, &task, if_match)
+        }
+        Command::DeleteTask { job, task, if_match } => {
+            task_command::delete(tenant, turn, &job, &task, if_match)
+        }
+        Command::CreateSweep { job, sweep } => sweep_command::create(tenant, turn, &job, *sweep),
+        Command::TerminateSweep { job, sweep, numbers } => {
+            sweep_command::terminate(tenant, turn, &job, &sweep, numbers)
+        }
+        Command::ReactivateSweep { job, sweep, numbers } => {
+            sweep_command::reactivate(tenant, turn, &job, &sweep, numbers)
+        }
+        Command::DeleteSweep { job, sweep } => sweep_command::delete(tenant, turn, &job, &sweep),
         Command::PutFile { container, path, digest, size } => {
             Ok(account::put_file(turn, container, path, digest, size))
         }
@@ -393,11 +384,12 @@ fn look_again(tenant: &mut Tenant, turn: &mut Turn<'_>, due: &Deadline) {
         Deadline::Lease(_, node) => lease::expire(tenant, turn, node),
         Deadline::Retry(_, job, task) => {
             if let Some(found) = tenant.jobs.get_mut(job) {
-                found.awaken(turn, task);
+                found.refresh(turn, task);
             }
             tenant.requeue_job(job);
         }
         Deadline::JobWallClock(_, job) => job_life::wall_clock_passed(tenant, turn, job),
+        Deadline::TaskLives(_, job) => job_life::lives_passed(tenant, turn, job),
         Deadline::Resize(_, pool) => resize::timed_out(tenant, turn, pool),
         Deadline::Token(_, token) => join::forget_token(tenant, turn, token),
         Deadline::Request(_, request) => request::forget(tenant, turn, request),

@@ -1,19 +1,26 @@
 //! What a node says about an attempt, or what is concluded when it says nothing more: started, given back, ended.
 //!
 //! Every word is checked against the task first: only the current attempt on the node that holds it counts, anything else
-//! is stale and changes nothing (promise 2). Whether a failure is followed by another attempt is decided in `retry`; job
-//! and node look afterwards whether they move on.
+//! is stale and changes nothing (promise 2). Whether a failure is followed by another attempt is decided in `retry`, what an
+//! end means to others in `exit`; job and node look afterwards whether they move on. Preparation and release tasks go
+//! their own way in `job_node_report`.
 
 use crate::attempt::{self, is_current};
+use crate::exit::{self, Consequence, Exit};
+use crate::job::Job;
 use crate::record::{AttemptRow, Ending, FileRow, Record};
 use crate::retry::{self, Failed, Verdict};
-use crate::task::TaskEvent;
+use crate::task::{Task, TaskEvent};
 use crate::tenant::Tenant;
 use crate::timer::Deadline;
 use crate::turn::Turn;
-use crate::{job_life, resize};
+use crate::{job_life, job_node, job_node_report, resize};
+use muster_model::cause::{Cause, ErrorCategory};
 use muster_model::state::ExecutionResult;
-use muster_model::{AttemptId, AttemptResult, NodeId, Timestamp};
+use muster_model::{AttemptId, AttemptResult, FailureInfo, NodeId, TaskId, Timestamp};
+
+/// How many nodes at fault a task remembers: more than it has tries for server errors.
+const AVOID_MAX: usize = 8;
 
 /// The node has started an attempt. Stale and repeated words change nothing.
 pub(crate) fn started(
@@ -25,6 +32,9 @@ pub(crate) fn started(
 ) {
     if !is_current(tenant, node_id, attempt) {
         return;
+    }
+    if job_node::is_of_job(tenant, attempt) {
+        return job_node_report::started(tenant, turn, node_id, attempt, time);
     }
     let Some(node) = tenant.nodes.get_mut(node_id) else { return };
     if !node.mark_running(attempt) {
@@ -44,15 +54,10 @@ pub(crate) fn returned(tenant: &mut Tenant, turn: &mut Turn<'_>, node_id: &NodeI
     if !is_current(tenant, node_id, attempt) {
         return;
     }
-    if !let_go(tenant, turn, node_id, attempt) {
-        return;
+    if job_node::is_of_job(tenant, attempt) {
+        return job_node_report::returned(tenant, turn, node_id, attempt);
     }
-    let ending = tenant.task(&attempt.job, &attempt.task).ok().and_then(|task| task.ending());
-    match ending {
-        None | Some(Ending::Requeue) => attempt::release(tenant, turn, &attempt.job, &attempt.task),
-        Some(Ending::Terminate) => attempt::complete_terminated(tenant, turn, &attempt.job, &attempt.task),
-        Some(Ending::Delete) => attempt::remove(tenant, turn, &attempt.job, &attempt.task),
-    }
+    attempt::give_back(tenant, turn, node_id, attempt);
     job_life::settle(tenant, turn, &attempt.job);
     resize::release_if_leaving(tenant, turn, node_id);
 }
@@ -72,10 +77,13 @@ pub(crate) fn ended(
     attempt: &AttemptId,
     end: End,
 ) {
-    if !is_current(tenant, node_id, attempt) || !let_go(tenant, turn, node_id, attempt) {
+    if !is_current(tenant, node_id, attempt) || !attempt::let_go(tenant, turn, node_id, attempt) {
         return;
     }
     let End { result, may_have_run } = end;
+    if job_node::is_of_job(tenant, attempt) {
+        return job_node_report::ended(tenant, turn, node_id, attempt, result);
+    }
     count_on_node(tenant, turn, node_id, &result);
     let Some(job) = tenant.jobs.get_mut(&attempt.job) else { return };
     if let Some(start) = result.start_time {
@@ -93,23 +101,10 @@ pub(crate) fn ended(
         attempt::remove(tenant, turn, &attempt.job, &attempt.task);
     } else {
         publish(turn, node_id, attempt, &result);
-        conclude(tenant, turn, attempt, ending, result, may_have_run);
+        conclude(tenant, turn, node_id, attempt, ending, result, may_have_run);
     }
     job_life::settle(tenant, turn, &attempt.job);
     resize::release_if_leaving(tenant, turn, node_id);
-}
-
-/// Takes the attempt off its node.
-fn let_go(tenant: &mut Tenant, turn: &mut Turn<'_>, node_id: &NodeId, attempt: &AttemptId) -> bool {
-    let Some(node) = tenant.nodes.get_mut(node_id) else { return false };
-    let room = node.room();
-    let Some(held) = node.drop_attempt(attempt) else { return false };
-    turn.dirty.insert(node.row.pool.clone());
-    tenant.reindex(node_id, room);
-    if held.running {
-        tenant.save_node(turn, node_id);
-    }
-    true
 }
 
 fn count_on_node(tenant: &mut Tenant, turn: &mut Turn<'_>, node_id: &NodeId, result: &AttemptResult) {
@@ -146,14 +141,21 @@ fn publish(turn: &mut Turn<'_>, node_id: &NodeId, attempt: &AttemptId, result: &
 fn conclude(
     tenant: &mut Tenant,
     turn: &mut Turn<'_>,
+    node_id: &NodeId,
     attempt: &AttemptId,
     ending: Option<Ending>,
     result: AttemptResult,
     may_have_run: bool,
 ) {
     let (job_id, task_id) = (&attempt.job, &attempt.task);
+    let exit = Exit {
+        result: result.result,
+        exit_code: result.exit_code,
+        cause: result.failure.as_ref().map(|failure| failure.cause),
+        ran: may_have_run,
+    };
     let Some(failure) = result.failure.filter(|_| result.result == ExecutionResult::Failure) else {
-        return attempt::complete(tenant, turn, job_id, task_id, ExecutionResult::Success);
+        return conclude_for_good(tenant, turn, attempt, exit);
     };
     match ending {
         Some(Ending::Terminate | Ending::Delete) => {
@@ -164,37 +166,76 @@ fn conclude(
                 && let Some(task) = job.tasks.get_mut(task_id)
             {
                 task.progress_mut().requeue_count += 1;
+                task.progress_mut().last_requeue = Some(turn.now);
             }
             return attempt::release(tenant, turn, job_id, task_id);
         }
         None => {}
     }
     let Some(job) = tenant.jobs.get_mut(job_id) else { return };
+    note_fault(job, task_id, node_id, failure.cause, may_have_run);
     let Some(task) = job.tasks.get(task_id) else { return };
-    let progress = task.progress();
-    let verdict = retry::after(
-        Failed {
-            failure,
-            may_have_run,
-            limit: job.retry_limit(task),
-            retry_count: progress.retry_count,
-            server_retry_count: progress.server_retry_count,
-        },
-        turn.settings,
-        turn.now,
-    );
-    let Some(task) = job.tasks.get_mut(task_id) else { return };
-    match verdict {
-        Verdict::RetryUser => task.progress_mut().retry_count += 1,
+    match retry::after(failed(job, task, failure, may_have_run), turn.settings, turn.now) {
+        Verdict::Fail(failure) => {
+            if let Some(task) = job.tasks.get_mut(task_id) {
+                task.progress_mut().failure = Some(failure);
+            }
+            return conclude_for_good(tenant, turn, attempt, exit);
+        }
+        Verdict::RetryUser => {
+            let Some(task) = job.tasks.get_mut(task_id) else { return };
+            task.progress_mut().retry_count += 1;
+            task.progress_mut().last_retry = Some(turn.now);
+        }
         Verdict::RetryServer(at) => {
+            let Some(task) = job.tasks.get_mut(task_id) else { return };
             task.progress_mut().server_retry_count += 1;
             task.progress_mut().not_before = Some(at);
             turn.wake(at, Deadline::Retry(turn.account.clone(), job_id.clone(), task_id.clone()));
         }
-        Verdict::Fail(failure) => {
-            task.progress_mut().failure = Some(failure);
-            return attempt::complete(tenant, turn, job_id, task_id, ExecutionResult::Failure);
-        }
+        Verdict::RetryWithMemory(bytes) => job.give_memory(task_id, bytes),
     }
     attempt::release(tenant, turn, job_id, task_id);
+}
+
+/// Notes on the task which nodes were at fault, and which were lost under it.
+fn note_fault(job: &mut Job, task_id: &TaskId, node_id: &NodeId, cause: Cause, may_have_run: bool) {
+    let Some(task) = job.tasks.get_mut(task_id) else { return };
+    if cause.category() != ErrorCategory::Server {
+        return;
+    }
+    let progress = task.progress_mut();
+    progress.avoid.retain(|node| node != node_id);
+    progress.avoid.push(node_id.clone());
+    if progress.avoid.len() > AVOID_MAX {
+        progress.avoid.remove(0);
+    }
+    if cause == Cause::NodeLost && may_have_run && !progress.nodes_lost.contains(node_id) {
+        progress.nodes_lost.push(node_id.clone());
+    }
+}
+
+/// What the rule of retries needs to know.
+fn failed(job: &Job, task: &Task, failure: FailureInfo, may_have_run: bool) -> Failed {
+    let progress = task.progress();
+    Failed {
+        failure,
+        may_have_run,
+        limit: job.retry_limit(task),
+        retry_count: progress.retry_count,
+        server_retry_count: progress.server_retry_count,
+        more_memory: task.escalation().and_then(|escalation| escalation.next(task.class.needs.memory_bytes)),
+        nodes_lost: progress.nodes_lost,
+    }
+}
+
+/// The task has ended by itself, and what follows from that does.
+fn conclude_for_good(tenant: &mut Tenant, turn: &mut Turn<'_>, attempt: &AttemptId, exit: Exit) {
+    let (job_id, task_id) = (&attempt.job, &attempt.task);
+    let Some(job) = tenant.jobs.get(job_id) else { return };
+    let traits = job.tasks.get(task_id).and_then(|task| task.traits().cloned());
+    let conditions = traits.as_ref().and_then(|traits| traits.exit_conditions.as_ref());
+    let Consequence { job: action, satisfies } = exit::consequence(conditions, exit);
+    attempt::complete(tenant, turn, job_id, task_id, exit.result, satisfies);
+    job_life::after_task(tenant, turn, job_id, action);
 }

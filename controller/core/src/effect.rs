@@ -6,6 +6,7 @@
 
 use crate::input::{NodeKey, SessionId};
 use muster_model::AttemptId;
+use muster_model::spec::TaskConstraints;
 use std::time::Duration;
 
 /// One thing to do.
@@ -53,6 +54,14 @@ pub enum NodeMessage {
         attempts: Vec<AttemptId>,
         /// For the node's log and the task's record.
         reason: KillReason,
+    },
+    /// The constraints of a running attempt's task have changed: its wall clock (from its start) and its retention hold
+    /// from now on.
+    Amend {
+        /// Which.
+        attempt: AttemptId,
+        /// All constraints that are in force now.
+        constraints: TaskConstraints,
     },
     /// These reports are durable (or stale) and may be forgotten.
     Acknowledge {

@@ -7,11 +7,11 @@
 use crate::reply::CreatedNode;
 use muster_model::account::AccessKey;
 use muster_model::node::{MachineFacts, StartTaskInfo};
-use muster_model::spec::{JobPatch, JobSpec, PoolPatch, PoolSpec, TaskConstraints, TaskSpec};
+use muster_model::spec::{JobPatch, JobSpec, PoolPatch, PoolSpec, SweepSpec, TaskConstraints, TaskSpec};
 use muster_model::state::AttemptPhase;
 use muster_model::{
     AccountName, AttemptId, AttemptResult, ContainerName, Digest, FilePath, JobId, KeyName, NodeId, PoolId,
-    RequestId, TaskId, Timestamp, TokenId,
+    RequestId, SweepId, TaskId, Timestamp, TokenId,
 };
 use std::time::Duration;
 
@@ -64,16 +64,22 @@ pub enum Command {
         target: u32,
         /// When to give up; `None` leaves the pool's setting.
         timeout: Option<Duration>,
+        /// Only if the pool's etag is this.
+        if_match: Option<u64>,
     },
     /// Stops a resize; the target stays what it is.
     StopResize {
         /// The pool.
         pool: PoolId,
+        /// Only if the pool's etag is this.
+        if_match: Option<u64>,
     },
     /// Removes a pool: its nodes leave, then it is gone.
     DeletePool {
         /// The pool.
         pool: PoolId,
+        /// Only if the pool's etag is this.
+        if_match: Option<u64>,
     },
     /// Makes a token with which machines join a pool.
     CreateJoinToken(NewToken),
@@ -99,7 +105,7 @@ pub enum Command {
         enabled: bool,
     },
     /// Makes a job.
-    CreateJob(JobSpec),
+    CreateJob(Box<JobSpec>),
     /// Changes fields of a job.
     UpdateJob {
         /// The job.
@@ -115,6 +121,8 @@ pub enum Command {
         job: JobId,
         /// Why; the reference's default is `UserTerminate`.
         reason: String,
+        /// Only if the job's etag is this.
+        if_match: Option<u64>,
     },
     /// Stops a job's tasks from being placed.
     DisableJob {
@@ -122,16 +130,22 @@ pub enum Command {
         job: JobId,
         /// What happens to its running tasks.
         tasks: DisableTasks,
+        /// Only if the job's etag is this.
+        if_match: Option<u64>,
     },
     /// Lets a disabled job go on.
     EnableJob {
         /// The job.
         job: JobId,
+        /// Only if the job's etag is this.
+        if_match: Option<u64>,
     },
     /// Removes a job with its tasks.
     DeleteJob {
         /// The job.
         job: JobId,
+        /// Only if the job's etag is this.
+        if_match: Option<u64>,
     },
     /// Adds tasks to a job, each for itself: one refused task does not hold up the others.
     CreateTasks {
@@ -157,6 +171,8 @@ pub enum Command {
         job: JobId,
         /// The task.
         task: TaskId,
+        /// Only if the task's etag is this.
+        if_match: Option<u64>,
     },
     /// Lets a failed task run once more.
     ReactivateTask {
@@ -164,6 +180,8 @@ pub enum Command {
         job: JobId,
         /// The task.
         task: TaskId,
+        /// Only if the task's etag is this.
+        if_match: Option<u64>,
     },
     /// Removes a task; a running one is ended first.
     DeleteTask {
@@ -171,6 +189,40 @@ pub enum Command {
         job: JobId,
         /// The task.
         task: TaskId,
+        /// Only if the task's etag is this.
+        if_match: Option<u64>,
+    },
+    /// Adds a sweep to a job.
+    CreateSweep {
+        /// The job.
+        job: JobId,
+        /// The sweep.
+        sweep: Box<SweepSpec>,
+    },
+    /// Ends members of a sweep that have not ended; the others are left alone.
+    TerminateSweep {
+        /// The job.
+        job: JobId,
+        /// The sweep.
+        sweep: SweepId,
+        /// The first and the last number of the members that are meant; `None` for all.
+        numbers: Option<(u64, u64)>,
+    },
+    /// Lets failed members of a sweep run once more; the others are left alone.
+    ReactivateSweep {
+        /// The job.
+        job: JobId,
+        /// The sweep.
+        sweep: SweepId,
+        /// The first and the last number of the members that are meant; `None` for all.
+        numbers: Option<(u64, u64)>,
+    },
+    /// Removes a sweep with all its members; running ones are ended first.
+    DeleteSweep {
+        /// The job.
+        job: JobId,
+        /// The sweep.
+        sweep: SweepId,
     },
     /// Names a blob in the file store. The blob is already stored.
     PutFile {

@@ -1,86 +1,76 @@
 //! A job's tasks and the only function that moves one from phase to phase.
 //!
 //! `Job::shift` changes a task's phase and with it everything that hangs on it: the counts, the ready list, the
-//! dependents, the record. No other code touches those. What happens to the job itself is in `job_life`, what happens to an
-//! attempt in `attempt`.
+//! dependents, the record. No other code touches those but `members`, which moves members of sweeps in bulk. What happens
+//! to the job itself is in `job_life`, what happens to an attempt in `attempt`, what it does on nodes in `job_node`.
 //!
 //! Invariants: counts equal a recount over the tasks; `ready` holds exactly the tasks that wait for nothing but a node.
 
-use crate::dependency::{Graph, number_of};
+use crate::book::{Book, Found, outcome_of};
+use crate::class::{Class, Classes};
+use crate::counts::TaskCounts;
+use crate::dependency::{Graph, Waiter};
 use crate::pace::Pace;
-use crate::record::{JobRow, Record};
+use crate::record::{JobNodeRow, JobRow, Record, TaskSpecRow};
+use crate::sweep::Sweep;
 use crate::task::{Phase, Task, TaskEvent};
 use crate::turn::Turn;
-use muster_model::spec::{DependsOn, RetryLimit};
-use muster_model::state::{ExecutionResult, JobState};
-use muster_model::{JobId, PoolId, Resources, TaskId, Timestamp};
-use std::collections::BTreeMap;
+use muster_model::cause::Cause;
+use muster_model::spec::RetryLimit;
+use muster_model::state::{ExecutionResult, JobState, OnDependencyFailure};
+use muster_model::{FailureInfo, JobId, NodeId, PoolId, SweepId, TaskId, Timestamp};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-/// How many tasks of a job are where, live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TaskCounts {
-    /// Waiting, or on a node but not started.
-    pub active: u64,
-    /// Started.
-    pub running: u64,
-    /// Ended well.
-    pub succeeded: u64,
-    /// Ended otherwise.
-    pub failed: u64,
-    /// Slots of the active tasks.
-    pub active_slots: u64,
-    /// Slots of the running tasks.
-    pub running_slots: u64,
-    /// Slots of the tasks that ended well.
-    pub succeeded_slots: u64,
-    /// Slots of the tasks that ended otherwise.
-    pub failed_slots: u64,
+/// What is ready of one class, by age.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Queue {
+    pub(crate) tasks: BTreeMap<u64, TaskId>,
+    /// By the age of their first pending member.
+    pub(crate) sweeps: BTreeMap<u64, SweepId>,
 }
 
-impl TaskCounts {
-    fn bucket(&mut self, phase: Phase) -> (&mut u64, &mut u64) {
-        match phase {
-            Phase::Waiting | Phase::Assigned => (&mut self.active, &mut self.active_slots),
-            Phase::Running => (&mut self.running, &mut self.running_slots),
-            Phase::Completed(ExecutionResult::Success) => (&mut self.succeeded, &mut self.succeeded_slots),
-            Phase::Completed(ExecutionResult::Failure) => (&mut self.failed, &mut self.failed_slots),
+/// The oldest of a queue.
+pub(crate) enum Head<'a> {
+    Task(&'a TaskId),
+    /// The first pending member of it.
+    Sweep(&'a SweepId),
+}
+
+impl Queue {
+    /// The oldest, with its age.
+    pub(crate) fn head(&self) -> Option<(u64, Head<'_>)> {
+        let task = self.tasks.first_key_value();
+        let sweep = self.sweeps.first_key_value();
+        match (task, sweep) {
+            (Some((at, task)), Some((before, _))) if at < before => Some((*at, Head::Task(task))),
+            (Some((at, task)), None) => Some((*at, Head::Task(task))),
+            (_, Some((at, sweep))) => Some((*at, Head::Sweep(sweep))),
+            (None, None) => None,
         }
     }
 
-    pub(crate) fn add(&mut self, phase: Phase, slots: u32) {
-        let (tasks, sum) = self.bucket(phase);
-        *tasks += 1;
-        *sum += u64::from(slots);
-    }
-
-    pub(crate) fn take(&mut self, phase: Phase, slots: u32) {
-        let (tasks, sum) = self.bucket(phase);
-        *tasks = tasks.saturating_sub(1);
-        *sum = sum.saturating_sub(u64::from(slots));
-    }
-
-    /// Tasks that have not ended.
-    #[must_use]
-    pub const fn open(&self) -> u64 {
-        self.active + self.running
+    fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.sweeps.is_empty()
     }
 }
-
-/// Ready tasks of one need, oldest first.
-pub(crate) type Queue = BTreeMap<u64, TaskId>;
 
 /// A job as the core knows it.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) row: JobRow,
     pub(crate) tasks: BTreeMap<TaskId, Task>,
-    /// By need (an equivalence class of placement), then by age.
-    pub(crate) ready: BTreeMap<Resources, Queue>,
+    pub(crate) sweeps: BTreeMap<SweepId, Sweep>,
+    /// By class, then by age.
+    pub(crate) ready: BTreeMap<Arc<Class>, Queue>,
     pub(crate) counts: TaskCounts,
-    /// Tasks that a node holds.
+    /// Tasks that are placed.
     pub(crate) placed: u64,
+    /// What its preparation and release tasks did, by node.
+    pub(crate) nodes: BTreeMap<NodeId, JobNodeRow>,
     pub(crate) graph: Graph,
     pub(crate) pace: Pace,
+    pub(crate) classes: Classes,
 }
 
 impl Job {
@@ -88,11 +78,14 @@ impl Job {
         Self {
             row,
             tasks: BTreeMap::new(),
+            sweeps: BTreeMap::new(),
             ready: BTreeMap::new(),
             counts: TaskCounts::default(),
             placed: 0,
+            nodes: BTreeMap::new(),
             graph: Graph::default(),
             pace: Pace::default(),
+            classes: Classes::default(),
         }
     }
 
@@ -104,9 +97,22 @@ impl Job {
         &self.row.spec.pool
     }
 
+    pub(crate) fn book(&self) -> Book<'_> {
+        Book { tasks: &self.tasks, sweeps: &self.sweeps }
+    }
+
+    pub(crate) fn find(&self, id: &TaskId) -> Option<Found<'_>> {
+        self.book().find(id)
+    }
+
+    /// Whether it has as many tasks on nodes as it may.
+    pub(crate) fn is_at_limit(&self) -> bool {
+        self.row.spec.max_parallel_tasks.is_some_and(|limit| self.placed >= u64::from(limit))
+    }
+
     /// Whether its tasks may be placed, were there a node.
     pub(crate) fn has_work(&self) -> bool {
-        self.row.state == JobState::Active && !self.ready.is_empty()
+        self.row.state == JobState::Active && !self.ready.is_empty() && !self.is_at_limit()
     }
 
     /// The retry limit in force for a task.
@@ -114,86 +120,170 @@ impl Job {
         task.retry_limit.unwrap_or(self.row.spec.constraints.max_task_retry_count)
     }
 
-    /// How many of these dependencies are not satisfied.
-    pub(crate) fn unmet(&self, needs: &DependsOn) -> u32 {
-        self.graph.count_unmet(needs, |id| {
-            self.tasks.get(id).is_some_and(|t| t.phase == Phase::Completed(ExecutionResult::Success))
-        })
+    /// The class of a task: a job manager may have its node for itself.
+    pub(crate) fn class_of(&mut self, task: &TaskId, needs: &muster_model::Resources) -> Arc<Class> {
+        let manager = self.row.spec.manager.as_ref();
+        let exclusive = manager.is_some_and(|m| m.run_exclusive && m.task.id == *task);
+        self.classes.share(Class { needs: needs.clone(), exclusive })
     }
 
-    /// Takes a task in that is new or was loaded; its phase is counted as it is.
-    pub(crate) fn insert(&mut self, mut task: Task, now: Timestamp) {
-        if task.attempt() > 0 {
-            task.depends_on = None;
+    /// Counts tasks out of one phase and into another, for the job and for their sweep.
+    pub(crate) fn recount(
+        &mut self,
+        sweep: Option<&SweepId>,
+        change: (Option<Phase>, Option<Phase>),
+        tasks: u64,
+        slots: u32,
+    ) {
+        let of_sweep = sweep.and_then(|id| self.sweeps.get_mut(id)).map(|sweep| &mut sweep.counts);
+        for counts in std::iter::once(&mut self.counts).chain(of_sweep) {
+            if let Some(before) = change.0 {
+                counts.take(before, tasks, slots);
+            }
+            if let Some(after) = change.1 {
+                counts.add(after, tasks, slots);
+            }
         }
-        self.attend(&mut task);
-        self.counts.add(task.phase, task.needs.slots);
-        self.placed += u64::from(task.phase.is_placed());
-        if task.is_ready(now) {
-            self.enqueue(&task);
+        let placed = |phase: Option<Phase>| phase.is_some_and(Phase::is_placed);
+        if placed(change.1) {
+            self.placed += tasks;
         }
+        if placed(change.0) {
+            self.placed -= tasks;
+        }
+    }
+
+    /// Takes a task in as it is; nobody has been told of it yet.
+    pub(crate) fn insert(&mut self, task: Task) {
+        let sweep = task.member().map(|member| member.sweep.clone());
+        self.recount(sweep.as_ref(), (None, Some(task.phase)), 1, task.class.needs.slots);
         self.tasks.insert(task.id.clone(), task);
     }
 
-    /// Counts what a waiting task still waits for and puts it on the lists of those.
-    fn attend(&mut self, task: &mut Task) {
-        if let (Phase::Waiting, Some(needs)) = (task.phase, &task.depends_on) {
-            task.waiting_on = self.unmet(needs);
-            self.graph.add(&task.id, needs);
+    /// Makes a task that has been looked at.
+    pub(crate) fn take_in(&mut self, turn: &mut Turn<'_>, row: TaskSpecRow) {
+        let class = self.class_of(&row.spec.id, &row.spec.resources);
+        let task = Task::new(&row, class);
+        let state = task.row(&turn.account, self.id());
+        turn.record(Record::TaskSpec(Box::new(row)));
+        turn.record(Record::TaskState(Box::new(state)));
+        self.admit(turn, task);
+    }
+
+    /// Takes a new task in: it waits for what it depends on, and those that wait for it learn of it.
+    fn admit(&mut self, turn: &mut Turn<'_>, task: Task) {
+        let id = task.id.clone();
+        self.insert(task);
+        let mut changed = self.attend(&id);
+        if self.row.spec.uses_task_dependencies {
+            let facts = Book { tasks: &self.tasks, sweeps: &self.sweeps };
+            changed.extend(self.graph.task_added(&id, &facts));
+        }
+        self.refresh(turn, &id);
+        self.stir(turn, changed);
+    }
+
+    /// Lets a task that waits for others be told of them; answers it if it was not known to wait.
+    pub(crate) fn attend(&mut self, id: &TaskId) -> Vec<Waiter> {
+        let Some(needs) = self.tasks.get(id).and_then(Task::needs_others).map(Arc::clone) else {
+            return Vec::new();
+        };
+        let waiter = Waiter::Task(id.clone());
+        let facts = Book { tasks: &self.tasks, sweeps: &self.sweeps };
+        self.graph.add(waiter.clone(), needs, &facts);
+        vec![waiter]
+    }
+
+    /// Whether nothing but a node is missing.
+    pub(crate) fn is_ready(&self, task: &Task, now: Timestamp) -> bool {
+        task.phase == Phase::Waiting
+            && task.not_before().is_none_or(|at| at <= now)
+            && (task.needs_others().is_none() || self.graph.standing(&Waiter::Task(task.id.clone())).met)
+    }
+
+    /// Puts a task on the ready list or takes it off. Answers whether it is on it.
+    pub(crate) fn list(&mut self, id: &TaskId, now: Timestamp) -> bool {
+        let Some(task) = self.tasks.get(id) else { return false };
+        let ready = self.is_ready(task, now);
+        let (class, sequence) = (Arc::clone(&task.class), task.sequence);
+        if ready {
+            self.ready.entry(class).or_default().tasks.insert(sequence, id.clone());
+        } else {
+            self.unlist(&class, |queue| drop(queue.tasks.remove(&sequence)));
+        }
+        ready
+    }
+
+    /// Takes something off the ready list.
+    pub(crate) fn unlist(&mut self, class: &Arc<Class>, take: impl FnOnce(&mut Queue)) {
+        if let Some(queue) = self.ready.get_mut(class) {
+            take(queue);
+            if queue.is_empty() {
+                self.ready.remove(class);
+            }
         }
     }
 
-    /// Tells the graph of a success that was loaded from the store.
-    pub(crate) fn note_success(&mut self, task: &TaskId) {
-        self.graph.succeeded(task);
-    }
-
-    fn enqueue(&mut self, task: &Task) {
-        self.ready.entry(task.needs).or_default().insert(task.sequence, task.id.clone());
-    }
-
-    fn dequeue(&mut self, needs: &Resources, sequence: u64) {
-        if let Some(queue) = self.ready.get_mut(needs) {
-            queue.remove(&sequence);
-            if queue.is_empty() {
-                self.ready.remove(needs);
-            }
+    /// As `list`; a task that is ready is looked at by placement.
+    pub(crate) fn refresh(&mut self, turn: &mut Turn<'_>, id: &TaskId) {
+        if self.list(id, turn.now) {
+            turn.dirty.insert(self.row.spec.pool.clone());
         }
     }
 
     /// Moves a task to the phase that `event` leads to, with all that hangs on it, and records it. False, and nothing
     /// has changed, if the event means nothing in the task's phase.
     pub(crate) fn shift(&mut self, turn: &mut Turn<'_>, id: &TaskId, event: TaskEvent) -> bool {
-        let Some(mut task) = self.tasks.remove(id) else { return false };
+        match self.apply(turn, id, event) {
+            Some(changed) => {
+                self.stir(turn, changed);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// One step of `shift`: everything but what follows for those that wait for this task, which are answered.
+    fn apply(&mut self, turn: &mut Turn<'_>, id: &TaskId, event: TaskEvent) -> Option<Vec<Waiter>> {
+        let task = self.tasks.get_mut(id)?;
         let before = task.phase;
-        let Some(after) = before.next(event) else {
-            self.tasks.insert(id.clone(), task);
-            return false;
-        };
+        let after = before.next(event)?;
+        let was = outcome_of(task);
+        let waited = task.needs_others().is_some();
         task.phase = after;
         if before.state() != after.state() {
-            task.previous = Some(before.state());
-            task.since = turn.now;
+            let progress = task.progress_mut();
+            let since = std::mem::replace(&mut progress.since, turn.now);
+            progress.previous = Some((before.state(), Some(since)));
         }
-        if before == Phase::Waiting {
-            task.waiting_on = 0;
-            if let Some(needs) = &task.depends_on {
-                self.graph.remove(id, needs);
+        if !matches!(after, Phase::Completed(_)) && was.is_some() {
+            task.progress_mut().satisfies = None;
+        }
+        if matches!(event, TaskEvent::Place | TaskEvent::PlaceToPrepare) {
+            task.ask_no_more();
+        }
+        let (slots, member) = (task.class.needs.slots, task.member().cloned());
+        let now_is = outcome_of(task);
+        let lasting = member.as_ref().is_none_or(|m| self.sweeps.get(&m.sweep).is_some_and(|s| !s.deleting));
+        let sweep = member.as_ref().map(|member| &member.sweep);
+        self.recount(sweep, (Some(before), Some(after)), 1, slots);
+        if waited {
+            self.graph.remove(&Waiter::Task(id.clone()));
+        }
+        let mut changed = self.attend(id);
+        self.touch(turn, id);
+        if let Some(member) = member {
+            self.remember(id, &member);
+        }
+        if self.row.spec.uses_task_dependencies && lasting {
+            let facts = Book { tasks: &self.tasks, sweeps: &self.sweeps };
+            match (was, now_is) {
+                (None, Some(outcome)) => changed.extend(self.graph.task_ended(id, outcome, &facts)),
+                (Some(outcome), None) => changed.extend(self.graph.task_reopened(id, outcome, &facts)),
+                (None, None) | (Some(_), Some(_)) => {}
             }
         }
-        if event == TaskEvent::Place {
-            task.depends_on = None;
-        }
-        self.attend(&mut task);
-        self.counts.take(before, task.needs.slots);
-        self.counts.add(after, task.needs.slots);
-        self.placed = self.placed + u64::from(after.is_placed()) - u64::from(before.is_placed());
-        self.tasks.insert(id.clone(), task);
-        if after == Phase::Completed(ExecutionResult::Success) {
-            self.release_dependents(turn, id);
-        }
-        self.touch(turn, id);
-        true
+        Some(changed)
     }
 
     /// Records a task after its progress changed and puts it on the ready list if it belongs there.
@@ -201,65 +291,80 @@ impl Job {
         let Some(task) = self.tasks.get_mut(id) else { return };
         task.changed(turn.now);
         turn.record(Record::TaskState(Box::new(task.row(&turn.account, &self.row.spec.id))));
-        let (sequence, needs, ready) = (task.sequence, task.needs, task.is_ready(turn.now));
-        if ready {
-            self.ready.entry(needs).or_default().insert(sequence, id.clone());
-            turn.dirty.insert(self.row.spec.pool.clone());
-        } else {
-            self.dequeue(&needs, sequence);
-        }
+        self.refresh(turn, id);
     }
 
-    /// Lets a task whose wait is over onto the ready list; nothing durable changes.
-    pub(crate) fn awaken(&mut self, turn: &mut Turn<'_>, id: &TaskId) {
-        let Some(task) = self.tasks.get(id) else { return };
-        if task.is_ready(turn.now) {
-            let (needs, sequence) = (task.needs, task.sequence);
-            self.ready.entry(needs).or_default().insert(sequence, id.clone());
-            turn.dirty.insert(self.row.spec.pool.clone());
-        }
-    }
-
-    fn release_dependents(&mut self, turn: &mut Turn<'_>, id: &TaskId) {
-        for freed in self.graph.succeeded(id) {
-            if let Some(task) = self.tasks.get_mut(&freed) {
-                task.waiting_on = task.waiting_on.saturating_sub(1);
+    /// Looks at waiters whose standing has changed: those that wait for nothing more become ready, and what happens to
+    /// those that wait in vain is the job's `on_dependency_failure`. Ends of its own making are followed up, in a loop
+    /// and not by recursion: a chain may be 100,000 long.
+    pub(crate) fn stir(&mut self, turn: &mut Turn<'_>, changed: Vec<Waiter>) {
+        let mut queue = VecDeque::from(changed);
+        while let Some(waiter) = queue.pop_front() {
+            let hopeless = self.graph.standing(&waiter).hopeless;
+            let end = if hopeless { self.end_in_vain(&waiter) } else { None };
+            match (&waiter, end) {
+                (Waiter::Task(id), None) => self.refresh(turn, id),
+                (Waiter::Sweep(id), None) => self.refresh_sweep(turn, id),
+                (Waiter::Task(id), Some((result, failure))) => {
+                    let Some(task) = self.tasks.get_mut(id) else { continue };
+                    if task.phase != Phase::Waiting {
+                        continue;
+                    }
+                    let progress = task.progress_mut();
+                    progress.ended = Some(turn.now);
+                    progress.failure = failure;
+                    progress.satisfies = Some(result == ExecutionResult::Success);
+                    queue.extend(self.apply(turn, id, TaskEvent::Complete(result)).unwrap_or_default());
+                }
+                (Waiter::Sweep(id), Some((result, failure))) => {
+                    queue.extend(self.end_pending(turn, id, None, result, failure));
+                }
             }
-            self.awaken(turn, &freed);
         }
+    }
+
+    /// How a task ends whose dependencies can never be met; `None`: it waits for ever.
+    fn end_in_vain(&self, waiter: &Waiter) -> Option<(ExecutionResult, Option<FailureInfo>)> {
+        match self.row.spec.on_dependency_failure {
+            OnDependencyFailure::Wait => None,
+            OnDependencyFailure::Skip => Some((ExecutionResult::Success, None)),
+            OnDependencyFailure::Fail => {
+                let waits = self.graph.explain(waiter, &self.book());
+                let why =
+                    waits.iter().find(|wait| wait.hopeless).map(ToString::to_string).unwrap_or_default();
+                let words = format!("it {why}; reactivate the tasks at fault, then this one");
+                Some((ExecutionResult::Failure, Some(FailureInfo::new(Cause::DependencyFailed, words))))
+            }
+        }
+    }
+
+    /// Lets a task ask for more memory from its next attempt on. It must not be on the ready list.
+    pub(crate) fn give_memory(&mut self, id: &TaskId, bytes: u64) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let mut class = Class::clone(&task.class);
+        class.needs.memory_bytes = bytes;
+        task.class = self.classes.share(class);
+        task.progress_mut().memory_bytes = Some(bytes);
     }
 
     /// Removes a task that no node holds.
     pub(crate) fn remove(&mut self, turn: &mut Turn<'_>, id: &TaskId) {
-        let Some(mut task) = self.tasks.remove(id) else { return };
-        self.counts.take(task.phase, task.needs.slots);
-        self.placed -= u64::from(task.phase.is_placed());
-        self.dequeue(&task.needs, task.sequence);
-        if let (Phase::Waiting, Some(needs)) = (task.phase, task.depends_on.take()) {
-            self.graph.remove(id, &needs);
+        let Some(task) = self.tasks.remove(id) else { return };
+        let sweep = task.member().map(|member| &member.sweep);
+        self.recount(sweep, (Some(task.phase), None), 1, task.class.needs.slots);
+        self.unlist(&task.class, |queue| drop(queue.tasks.remove(&task.sequence)));
+        if task.needs_others().is_some() {
+            self.graph.remove(&Waiter::Task(id.clone()));
         }
-        if task.phase == Phase::Completed(ExecutionResult::Success) {
-            let twin = self.has_twin(id);
-            for held in self.graph.forgotten(id, twin) {
-                if let Some(waiting) = self.tasks.get_mut(&held) {
-                    waiting.waiting_on += 1;
-                    let (needs, sequence) = (waiting.needs, waiting.sequence);
-                    self.dequeue(&needs, sequence);
-                }
-            }
+        turn.record(Record::TaskGone(turn.account.clone(), self.row.spec.id.clone(), task.id.clone()));
+        if self.row.spec.uses_task_dependencies && self.book().is_lasting(&task) {
+            let facts = Book { tasks: &self.tasks, sweeps: &self.sweeps };
+            let changed = self.graph.task_gone(id, outcome_of(&task), &facts);
+            self.stir(turn, changed);
         }
-        turn.record(Record::TaskGone(turn.account.clone(), self.row.spec.id.clone(), id.clone()));
-    }
-
-    /// Whether another task with the same number (more or fewer leading zeros) has succeeded.
-    fn has_twin(&self, id: &TaskId) -> bool {
-        let Some(number) = number_of(id) else { return false };
-        let plain = number.to_string();
-        (0..=64usize.saturating_sub(plain.len())).any(|zeros| {
-            TaskId::parse(&format!("{}{plain}", "0".repeat(zeros))).is_ok_and(|twin| {
-                self.tasks.get(&twin).is_some_and(|t| t.phase == Phase::Completed(ExecutionResult::Success))
-            })
-        })
+        if let Some(sweep) = sweep {
+            self.bury(turn, sweep);
+        }
     }
 
     /// Records the job itself.
@@ -273,6 +378,7 @@ impl Job {
     pub(crate) fn enter(&mut self, turn: &mut Turn<'_>, state: JobState) {
         if self.row.state != state {
             self.row.previous_state = Some(self.row.state);
+            self.row.previous_state_since = Some(self.row.state_since);
             self.row.state = state;
             self.row.state_since = turn.now;
         }
@@ -290,28 +396,11 @@ impl Job {
         (std::cmp::Reverse(self.row.spec.priority), self.row.sequence)
     }
 
-    /// Recounts what `shift` keeps.
-    #[cfg(any(test, feature = "check"))]
-    pub(crate) fn check(&self, account: &muster_model::AccountName, now: Timestamp) {
-        let name = format!("{account}/{}", self.id());
-        let mut counts = TaskCounts::default();
-        let mut ready: BTreeMap<Resources, Queue> = BTreeMap::new();
-        for task in self.tasks.values() {
-            counts.add(task.phase, task.needs.slots);
-            let needs = task.depends_on.as_ref().filter(|_| task.phase == Phase::Waiting);
-            let unmet = needs.map_or(0, |needs| self.unmet(needs));
-            assert_eq!(task.waiting_on, unmet, "{name}: unmet dependencies of {:?}", task.id);
-            if task.is_ready(now) {
-                ready.entry(task.needs).or_default().insert(task.sequence, task.id.clone());
-            }
-        }
-        assert_eq!(self.counts, counts, "{name}: counts");
-        let placed = self.tasks.values().filter(|task| task.phase.is_placed()).count() as u64;
-        assert_eq!(self.placed, placed, "{name}: placed tasks");
-        // A wait may have ended at this very moment without its deadline having been dealt with.
-        let lists_only_ready = self.ready.iter().all(|(needs, queue)| {
-            queue.iter().all(|(sequence, id)| ready.get(needs).and_then(|q| q.get(sequence)) == Some(id))
-        });
-        assert!(lists_only_ready, "{name}: the ready list holds a task that is not ready");
+    /// How many tasks wait for nothing but a node. Costs the classes.
+    pub(crate) fn ready_count(&self) -> u64 {
+        let of_sweep = |id: &SweepId| self.sweeps.get(id).map_or(0, |sweep| sweep.pending.len());
+        let of_queue =
+            |queue: &Queue| queue.tasks.len() as u64 + queue.sweeps.values().map(of_sweep).sum::<u64>();
+        self.ready.values().map(of_queue).sum()
     }
 }

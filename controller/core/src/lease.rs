@@ -3,6 +3,7 @@
 //! A lease is counted here from the moment of the answer and on the node from the moment of the question, so the node's
 //! ends first; the margin covers clocks of different rates. Only after both may its attempts be placed again (promise 2).
 
+use crate::attempt;
 use crate::custody::{self, End};
 use crate::effect::{CloseReason, NodeMessage};
 use crate::input::SessionId;
@@ -62,6 +63,11 @@ pub(crate) fn expire(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId) {
     }
     let ttl = turn.settings.lease_ttl.as_secs();
     for attempt in held {
+        if !attempt::is_with_node(tenant, id, &attempt) {
+            // It was never dispatched: whatever happened to the node, it cannot have run.
+            custody::returned(tenant, turn, id, &attempt);
+            continue;
+        }
         let failure = FailureInfo::new(
             Cause::NodeLost,
             format!("node '{id}' was not heard for longer than its lease of {ttl} s while it held attempt {attempt}"),

@@ -6,19 +6,29 @@
 
 mod account;
 mod attempt;
+mod book;
 #[cfg(any(test, feature = "check"))]
 mod check;
+mod class;
 mod core;
+mod counts;
 mod custody;
 mod dependency;
 pub mod effect;
+mod exit;
+pub mod explain;
+mod fit;
 pub mod input;
 mod job;
 mod job_life;
+mod job_node;
+mod job_node_report;
 mod join;
 #[cfg(test)]
 mod laws;
 mod lease;
+mod loader;
+mod members;
 mod node;
 mod node_command;
 mod pace;
@@ -33,13 +43,17 @@ mod resize;
 mod retry;
 mod session;
 mod settings;
+mod sweep;
+mod sweep_command;
 mod task;
 mod task_command;
 mod tenant;
 mod timer;
 mod turn;
+mod waiting;
 
 pub use crate::core::{Core, Step};
-pub use job::TaskCounts;
+pub use counts::TaskCounts;
+pub use loader::Loader;
 pub use settings::Settings;
 pub use timer::Deadline;

@@ -6,24 +6,38 @@
 //!
 //! Invariant: `load` is the sum of the slots of `held`; the row's running figures equal a recount.
 
+use crate::class::Class;
 use crate::input::SessionId;
 use crate::record::{NodeRow, Record};
 use crate::turn::Turn;
 use muster_model::node::StartTaskInfo;
 use muster_model::spec::PoolSpec;
 use muster_model::state::{ExecutionResult, NodeState, SchedulingState, StartTaskState};
-use muster_model::{AttemptId, NodeId, Resources, TaskKey, Timestamp};
-use std::collections::BTreeMap;
+use muster_model::{AttemptId, JobId, NodeId, Resources, TaskKey, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// An attempt that a node holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) attempt: AttemptId,
-    pub(crate) needs: Resources,
+    pub(crate) class: Arc<Class>,
+    /// It is a job's preparation or release task, which takes nothing and is not counted among the node's tasks.
+    pub(crate) of_job: bool,
     /// The node has said that it has started.
     pub(crate) running: bool,
     /// It has been asked back; volatile, and harmless when forgotten.
     pub(crate) recalled: bool,
+}
+
+/// What keeps every task from a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closed {
+    OutOfContact,
+    State(NodeState),
+    SchedulingDisabled,
+    /// A task has it for itself.
+    HeldAlone,
 }
 
 /// What is true only while processes live.
@@ -42,6 +56,10 @@ pub(crate) struct Node {
     pub(crate) held: BTreeMap<TaskKey, Held>,
     /// Everything that the held attempts take together.
     pub(crate) load: Resources,
+    /// A task has it for itself.
+    pub(crate) held_alone: bool,
+    /// Jobs that have a row about it: they have been prepared on it, or are being.
+    pub(crate) prepared_for: BTreeSet<JobId>,
 }
 
 impl Node {
@@ -51,6 +69,8 @@ impl Node {
             contact: Contact { session: None, lease_until },
             held: BTreeMap::new(),
             load: Resources::default(),
+            held_alone: false,
+            prepared_for: BTreeSet::new(),
         }
     }
 
@@ -60,7 +80,7 @@ impl Node {
 
     /// What it offers in all.
     pub(crate) fn offer(&self) -> Resources {
-        Resources { slots: self.row.slots, ..self.row.facts.capacity }
+        Resources { slots: self.row.slots, ..self.row.facts.capacity.clone() }
     }
 
     /// What it has left.
@@ -73,17 +93,49 @@ impl Node {
         i64::from(self.row.slots) - i64::from(self.load.slots)
     }
 
+    /// Whether it holds tasks, beside preparation and release tasks.
+    pub(crate) fn has_tasks(&self) -> bool {
+        self.load.slots > 0
+    }
+
+    /// What keeps every task from it, if something does.
+    pub(crate) fn closed(&self) -> Option<Closed> {
+        match self.row.state {
+            NodeState::Idle | NodeState::Running => {}
+            state @ (NodeState::Rebooting
+            | NodeState::Reimaging
+            | NodeState::Creating
+            | NodeState::Starting
+            | NodeState::WaitingForStartTask
+            | NodeState::StartTaskFailed
+            | NodeState::Unusable
+            | NodeState::Unknown
+            | NodeState::LeavingPool
+            | NodeState::Offline
+            | NodeState::Preempted
+            | NodeState::UpgradingOs
+            | NodeState::Deallocated
+            | NodeState::Deallocating) => return Some(Closed::State(state)),
+        }
+        if self.contact.session.is_none() {
+            return Some(Closed::OutOfContact);
+        }
+        if self.row.scheduling == SchedulingState::Disabled {
+            return Some(Closed::SchedulingDisabled);
+        }
+        self.held_alone.then_some(Closed::HeldAlone)
+    }
+
     /// Whether tasks may be placed on it at all.
     pub(crate) fn is_open(&self) -> bool {
-        self.contact.session.is_some()
-            && self.row.scheduling == SchedulingState::Enabled
-            && matches!(self.row.state, NodeState::Idle | NodeState::Running)
+        self.closed().is_none()
     }
 
     pub(crate) fn hold(&mut self, held: Held) {
-        self.load = self.load.plus(&held.needs);
-        self.row.running_tasks += u32::from(held.running);
-        self.row.running_slots += if held.running { held.needs.slots } else { 0 };
+        self.load = self.load.plus(&held.class.needs);
+        self.held_alone |= held.class.exclusive;
+        self.row.running_tasks += u32::from(held.running && !held.of_job);
+        self.row.running_slots += if held.running { held.class.needs.slots } else { 0 };
         self.held.insert(held.attempt.task_key(), held);
     }
 
@@ -94,10 +146,11 @@ impl Node {
             return None;
         }
         let held = self.held.remove(&key)?;
-        self.load = self.held.values().fold(Resources::default(), |sum, other| sum.plus(&other.needs));
-        if held.running {
+        self.load = self.load.minus(&held.class.needs);
+        self.held_alone &= !held.class.exclusive;
+        if held.running && !held.of_job {
             self.row.running_tasks = self.row.running_tasks.saturating_sub(1);
-            self.row.running_slots = self.row.running_slots.saturating_sub(held.needs.slots);
+            self.row.running_slots = self.row.running_slots.saturating_sub(held.class.needs.slots);
         }
         Some(held)
     }
@@ -107,8 +160,8 @@ impl Node {
         match self.held.get_mut(&attempt.task_key()) {
             Some(held) if held.attempt == *attempt && !held.running => {
                 held.running = true;
-                self.row.running_tasks += 1;
-                self.row.running_slots += held.needs.slots;
+                self.row.running_tasks += u32::from(!held.of_job);
+                self.row.running_slots += held.class.needs.slots;
                 true
             }
             Some(_) | None => false,
@@ -168,11 +221,18 @@ impl Node {
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn check(&self) {
         let id = &self.row.id;
-        let load = self.held.values().fold(Resources::default(), |sum, held| sum.plus(&held.needs));
+        let load = self.held.values().fold(Resources::default(), |sum, held| sum.plus(&held.class.needs));
         assert_eq!(self.load, load, "node {id}: load");
-        let running: Vec<_> = self.held.values().filter(|held| held.running).collect();
+        let alone = self.held.values().any(|held| held.class.exclusive);
+        assert_eq!(self.held_alone, alone, "node {id}: held by one task alone");
+        let tasks = self.held.values().filter(|held| !held.of_job).count();
+        assert!(!alone || tasks == 1, "node {id} is held alone by one of {tasks} tasks");
+        // Slots may be promised beyond what can run at once; nothing else may.
+        let beside_slots = Resources { slots: 0, ..load };
+        assert!(beside_slots.fits(&self.offer()), "node {id} is promised to more than it can hold");
+        let running: Vec<_> = self.held.values().filter(|held| held.running && !held.of_job).collect();
         assert_eq!(self.row.running_tasks as usize, running.len(), "node {id}: running tasks");
-        let slots: u32 = running.iter().map(|held| held.needs.slots).sum();
+        let slots: u32 = running.iter().map(|held| held.class.needs.slots).sum();
         assert_eq!(self.row.running_slots, slots, "node {id}: running slots");
         assert!(slots <= self.row.slots, "node {id} runs {slots} slots of {}", self.row.slots);
     }

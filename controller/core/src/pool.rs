@@ -4,6 +4,7 @@
 //! `resize`; what clients may do with one in `pool_command`. `Tenant::reindex` and `Tenant::requeue_job` keep the lists.
 
 use crate::record::{PoolRow, Record};
+use crate::reject::Reject;
 use crate::turn::Turn;
 use muster_model::state::AllocationState;
 use muster_model::{JobId, NodeId};
@@ -27,6 +28,17 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(row: PoolRow) -> Self {
         Self { row, nodes: BTreeSet::new(), waiting_jobs: BTreeSet::new(), open_nodes: BTreeMap::new() }
+    }
+
+    /// Refuses a change of a pool that is not what the caller has read.
+    pub(crate) fn require(&self, if_match: Option<u64>) -> Result<(), Reject> {
+        let current = self.row.revision;
+        match if_match {
+            Some(given) if given != current => {
+                Err(Reject::EtagMismatch { what: format!("pool '{}'", self.row.spec.id), given, current })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     pub(crate) fn save(&mut self, turn: &mut Turn<'_>) {

@@ -52,11 +52,7 @@ pub(crate) fn update(
     if_match: Option<u64>,
 ) -> Result<Reply, Reject> {
     let pool = tenant.active_pool_mut(id)?;
-    if let Some(given) = if_match
-        && given != pool.row.revision
-    {
-        return Err(Reject::EtagMismatch { what: format!("pool '{id}'"), given, current: pool.row.revision });
-    }
+    pool.require(if_match)?;
     let PoolPatch { display_name, start_task, metadata, task_slots_per_node, node_fill_type } = patch;
     let spec = &mut pool.row.spec;
     spec.display_name = display_name.unwrap_or_else(|| std::mem::take(&mut spec.display_name));
@@ -69,8 +65,14 @@ pub(crate) fn update(
     Ok(Reply::Done)
 }
 
-pub(crate) fn delete(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &PoolId) -> Result<Reply, Reject> {
+pub(crate) fn delete(
+    tenant: &mut Tenant,
+    turn: &mut Turn<'_>,
+    id: &PoolId,
+    if_match: Option<u64>,
+) -> Result<Reply, Reject> {
     let pool = tenant.active_pool_mut(id)?;
+    pool.require(if_match)?;
     pool.row.state = PoolState::Deleting;
     pool.enter_allocation(turn, AllocationState::Resizing);
     pool.row.resize_deadline = None;

@@ -7,13 +7,14 @@
 use crate::reply::Reply;
 use muster_model::account::AccessKey;
 use muster_model::node::{MachineFacts, StartTaskInfo};
-use muster_model::spec::{JobSpec, PoolSpec, TaskConstraints, TaskSpec};
+use muster_model::spec::{JobSpec, PoolSpec, SweepSpec, TaskConstraints, TaskSpec};
 use muster_model::state::{
-    AllocationState, ExecutionResult, JobState, NodeState, PoolState, SchedulingState, TaskState,
+    AllocationState, ExecutionResult, JobNodeTaskState, JobState, NodeState, PoolState, SchedulingState,
+    TaskState,
 };
 use muster_model::{
-    AccountName, AttemptNumber, AttemptResult, ContainerName, Digest, FailureInfo, FilePath, JobId, NodeId,
-    PoolId, RequestId, TaskId, Timestamp, TokenId,
+    AccountName, AttemptNumber, AttemptResult, ContainerName, Digest, FailureInfo, FilePath, IndexSet, JobId,
+    NodeId, PoolId, RequestId, SweepId, TaskId, Timestamp, TokenId,
 };
 
 /// One durable change.
@@ -35,8 +36,20 @@ pub enum Record {
     TokenGone(AccountName, TokenId),
     /// A job is made or changed.
     Job(Box<JobRow>),
-    /// A job is gone, with all its tasks and attempts.
+    /// A job is gone, with all its tasks, sweeps and attempts and what it did on nodes.
     JobGone(AccountName, JobId),
+    /// A sweep is made; never changes. Its state follows in the same batch.
+    Sweep(Box<SweepRow>),
+    /// A sweep's state is made or changed.
+    SweepState(Box<SweepStateRow>),
+    /// A sweep is gone, with all its members, also those that have become tasks of their own.
+    SweepGone(AccountName, JobId, SweepId),
+    /// A member of a sweep becomes a task of its own: comes before its first `TaskState`.
+    Member(Box<MemberRow>),
+    /// What a job did on a node is new or has changed.
+    JobNode(Box<JobNodeRow>),
+    /// What a job did on a node is forgotten: the node is gone, or was booted anew.
+    JobNodeGone(AccountName, JobId, NodeId),
     /// A task is made; never changes.
     TaskSpec(Box<TaskSpecRow>),
     /// A task's state is made or changed.
@@ -51,6 +64,9 @@ pub enum Record {
     FileGone(AccountName, ContainerName, FilePath),
     /// A container is gone, with all its names.
     ContainerGone(AccountName, ContainerName),
+    /// All numbers of creation up to this one have been given out. Comes with what is removed, whose own number is lost
+    /// with it: no later creation may get it again.
+    NumbersUsed(u64),
     /// A request was answered.
     Request(RequestRow),
     /// A request's replay window has passed.
@@ -172,6 +188,8 @@ pub struct JobRow {
     pub state_since: Timestamp,
     /// The state before.
     pub previous_state: Option<JobState>,
+    /// When the job came into the state before.
+    pub previous_state_since: Option<Timestamp>,
     /// The order of creation: jobs of equal priority are served by it.
     pub sequence: u64,
     /// When it was made.
@@ -227,6 +245,8 @@ pub struct TaskStateRow {
     pub state_since: Timestamp,
     /// The state before.
     pub previous_state: Option<TaskState>,
+    /// When the task came into the state before.
+    pub previous_state_since: Option<Timestamp>,
     /// The number of the current or last attempt; 0 before the first.
     pub attempt: AttemptNumber,
     /// The node that holds, or last held, that attempt.
@@ -241,6 +261,16 @@ pub struct TaskStateRow {
     pub requeue_count: u32,
     /// Tries after server errors.
     pub server_retry_count: u32,
+    /// When it was last tried again for a user's failure.
+    pub last_retry: Option<Timestamp>,
+    /// When it last went back to waiting on request.
+    pub last_requeue: Option<Timestamp>,
+    /// The memory in bytes that it asks for after it ran out of what its specification asks for.
+    pub memory_bytes: Option<u64>,
+    /// Nodes that it is not placed on while another fits: they were at fault.
+    pub avoid: Vec<NodeId>,
+    /// Different nodes that were lost while they ran it.
+    pub nodes_lost: Vec<NodeId>,
     /// It may not be placed before this.
     pub not_before: Option<Timestamp>,
     /// Constraints that were replaced after creation.
@@ -255,12 +285,128 @@ pub struct TaskStateRow {
     pub signal: Option<i32>,
     /// How it counts.
     pub result: Option<ExecutionResult>,
+    /// Whether its end lets those run that wait for it to be satisfied; `None` until it has ended.
+    pub satisfies: Option<bool>,
     /// Why it failed.
     pub failure: Option<FailureInfo>,
     /// When it last changed.
     pub modified: Timestamp,
     /// Grows with every change: the etag.
     pub revision: u64,
+}
+
+/// The part of a sweep that never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepRow {
+    /// The account; with `job` and `spec.id` the key.
+    pub account: AccountName,
+    /// The job.
+    pub job: JobId,
+    /// What was asked for.
+    pub spec: SweepSpec,
+    /// The order of creation of its first member; each further member has the next number.
+    pub sequence: u64,
+    /// When it was made, and with it all its members.
+    pub created: Timestamp,
+}
+
+/// The part of a sweep that changes: what has become of the members that are no tasks of their own.
+///
+/// A member that is neither in `pending` nor in `ended` has a `MemberRow`, or was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepStateRow {
+    /// The account; with `job` and `sweep` the key.
+    pub account: AccountName,
+    /// The job.
+    pub job: JobId,
+    /// The sweep.
+    pub sweep: SweepId,
+    /// Members that wait, by index; nothing has happened to them yet.
+    pub pending: IndexSet,
+    /// Members that ended without having been placed, by what ended them.
+    pub ended: Vec<EndedMembers>,
+    /// It is being deleted and waits for the end of attempts that nodes still hold.
+    pub deleting: bool,
+    /// When it last changed.
+    pub modified: Timestamp,
+    /// Grows with every change: the etag.
+    pub revision: u64,
+}
+
+/// Members of a sweep that ended together without having been placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedMembers {
+    /// Which, by index.
+    pub members: IndexSet,
+    /// When.
+    pub at: Timestamp,
+    /// How they count.
+    pub result: ExecutionResult,
+    /// Why they failed; `None` exactly when `result` is success.
+    pub failure: Option<FailureInfo>,
+}
+
+/// A member of a sweep that has become a task of its own. Its specification is the template with its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberRow {
+    /// The account; with `job` and `task` the key.
+    pub account: AccountName,
+    /// The job.
+    pub job: JobId,
+    /// The sweep.
+    pub sweep: SweepId,
+    /// Which member.
+    pub index: u64,
+    /// Its id as a task.
+    pub task: TaskId,
+    /// The order of creation within the controller: the sweep's plus the index.
+    pub sequence: u64,
+    /// When the sweep was made.
+    pub created: Timestamp,
+}
+
+/// What a job's preparation and release tasks did on one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobNodeRow {
+    /// The account; with `job` and `node` the key.
+    pub account: AccountName,
+    /// The job.
+    pub job: JobId,
+    /// The node.
+    pub node: NodeId,
+    /// The node's pool.
+    pub pool: PoolId,
+    /// The boot of the node for which the preparation holds.
+    pub boot_id: String,
+    /// The preparation task there.
+    pub preparation: JobNodeTask,
+    /// The release task there; `None` before the job ends.
+    pub release: Option<JobNodeTask>,
+}
+
+/// A job preparation or release task on one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobNodeTask {
+    /// The number of its current or last attempt there; grows over all nodes' reboots.
+    pub attempt: AttemptNumber,
+    /// Running until it has ended for good.
+    pub state: JobNodeTaskState,
+    /// Whether the node holds the attempt now.
+    pub placed: bool,
+    /// When the attempt started.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Its exit code.
+    pub exit_code: Option<i32>,
+    /// Tries after the first.
+    pub retry_count: u32,
+    /// When it was last tried again.
+    pub last_retry: Option<Timestamp>,
+    /// How it counts; `None` until it has ended for good.
+    pub result: Option<ExecutionResult>,
+    /// Why it, or its last attempt, failed.
+    pub failure: Option<FailureInfo>,
 }
 
 /// One line of a task's ledger of attempts.
@@ -327,8 +473,30 @@ pub struct Rows {
     pub tokens: Vec<TokenRow>,
     /// All jobs.
     pub jobs: Vec<JobRow>,
-    /// All tasks, in the order of their sequence numbers.
+    /// All sweeps, in the order of their sequence numbers.
+    pub sweeps: Vec<(SweepRow, SweepStateRow)>,
+    /// What jobs did on nodes.
+    pub job_nodes: Vec<JobNodeRow>,
+    /// All tasks that are no members of sweeps, in the order of their sequence numbers. A store that hands tasks to a
+    /// [`crate::Loader`] one by one leaves this and `members` empty.
     pub tasks: Vec<(TaskSpecRow, TaskStateRow)>,
+    /// All members of sweeps that are tasks of their own, in the order of their sequence numbers.
+    pub members: Vec<(MemberRow, TaskStateRow)>,
     /// All answered requests within their replay window.
     pub requests: Vec<RequestRow>,
+    /// Numbers of creation up to this one have been given out; rows may have higher ones.
+    pub numbers_used: u64,
+}
+
+/// One task as the store hands it to a loader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "handed over one by one and never kept: a box each would cost a start"
+)]
+pub enum TaskRows {
+    /// A task that is no member of a sweep.
+    Task(TaskSpecRow, TaskStateRow),
+    /// A member of a sweep that is a task of its own.
+    Member(MemberRow, TaskStateRow),
 }

@@ -4,7 +4,7 @@
 //! 2.4) where it has one, and `kind` the family from which the API picks its status.
 
 use muster_model::state::{AllocationState, JobState, TaskState};
-use muster_model::{AccountName, JobId, NodeId, PoolId, RequestId, TaskId, TokenId};
+use muster_model::{AccountName, JobId, NodeId, PoolId, RequestId, SweepId, TaskId, TokenId};
 
 /// The family of a refusal: which gRPC status it becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +130,57 @@ pub enum Reject {
         /// What the command needs, in words.
         wanted: &'static str,
     },
+    /// The task id is that of the job's own preparation or release task.
+    #[error("task id '{task}' is taken by the job's {what}: choose another id")]
+    TaskIdReserved {
+        /// The id.
+        task: TaskId,
+        /// `job preparation task` or `job release task`.
+        what: &'static str,
+    },
+    /// No such sweep.
+    #[error("job '{job}' has no sweep '{sweep}': see `muster sweep list {job}`")]
+    SweepNotFound {
+        /// The job.
+        job: JobId,
+        /// The sweep.
+        sweep: SweepId,
+    },
+    /// The sweep id is taken.
+    #[error("job '{job}' already has a sweep '{sweep}': choose another id (`--id`) or delete it first")]
+    SweepExists {
+        /// The job.
+        job: JobId,
+        /// The sweep.
+        sweep: SweepId,
+    },
+    /// The sweep is on its way out.
+    #[error("sweep '{0}' is being deleted: wait until it is gone")]
+    SweepBeingDeleted(SweepId),
+    /// The sweep has no members with such numbers.
+    #[error("sweep '{sweep}' has no members from {first} to {last}: its numbers go from {from} to {to}")]
+    SweepHasNoSuchMembers {
+        /// The sweep.
+        sweep: SweepId,
+        /// The first number that was asked for.
+        first: u64,
+        /// The last.
+        last: u64,
+        /// The sweep's first number.
+        from: u64,
+        /// The sweep's last number.
+        to: u64,
+    },
+    /// A job on its way may not change its pool.
+    #[error(
+        "the pool of job '{job}' can change only while the job is disabled, and it is {state}: disable it first"
+    )]
+    JobPoolFixed {
+        /// The job.
+        job: JobId,
+        /// Its state.
+        state: JobState,
+    },
     /// Only a failed task can run once more.
     #[error("task '{0}' has succeeded: only a failed task can be reactivated; add a new task instead")]
     TaskSucceeded(TaskId),
@@ -206,10 +257,14 @@ impl Reject {
             | Self::NodeNotFound { .. }
             | Self::JobNotFound(_)
             | Self::TaskNotFound { .. }
+            | Self::SweepNotFound { .. }
             | Self::TokenNotFound(_) => RejectKind::NotFound,
-            Self::AccountExists(_) | Self::PoolExists(_) | Self::JobExists(_) | Self::TaskExists { .. } => {
-                RejectKind::AlreadyExists
-            }
+            Self::AccountExists(_)
+            | Self::PoolExists(_)
+            | Self::JobExists(_)
+            | Self::TaskExists { .. }
+            | Self::TaskIdReserved { .. }
+            | Self::SweepExists { .. } => RejectKind::AlreadyExists,
             Self::PoolBeingDeleted(_)
             | Self::PoolBeingResized { .. }
             | Self::PoolNotResizing(_)
@@ -217,11 +272,14 @@ impl Reject {
             | Self::JobState { .. }
             | Self::TaskState { .. }
             | Self::TaskSucceeded(_)
+            | Self::JobPoolFixed { .. }
+            | Self::SweepBeingDeleted(_)
             | Self::StaleSession(_) => RejectKind::FailedPrecondition,
             Self::EtagMismatch { .. } => RejectKind::Aborted,
             Self::TaskDependenciesNotSpecifiedOnJob { .. }
             | Self::DependencyCycle { .. }
             | Self::TooManySlots { .. }
+            | Self::SweepHasNoSuchMembers { .. }
             | Self::RequestIdReused { .. } => RejectKind::InvalidArgument,
             Self::TokenUnknown(_)
             | Self::TokenExpired(_)
@@ -255,7 +313,12 @@ impl Reject {
             Self::TaskDependenciesNotSpecifiedOnJob { .. } => "TaskDependenciesNotSpecifiedOnJob",
             Self::DependencyCycle { .. } => "DependencyCycle",
             Self::TaskNotFound { .. } => "TaskNotFound",
-            Self::TaskExists { .. } => "TaskExists",
+            Self::TaskExists { .. } | Self::TaskIdReserved { .. } => "TaskExists",
+            Self::SweepNotFound { .. } => "SweepNotFound",
+            Self::SweepExists { .. } => "SweepExists",
+            Self::SweepBeingDeleted(_) => "SweepBeingDeleted",
+            Self::SweepHasNoSuchMembers { .. } => "InvalidPropertyValue",
+            Self::JobPoolFixed { .. } => "OperationInvalidForCurrentState",
             Self::TaskState { state, .. } => match state {
                 TaskState::Completed => "TaskCompleted",
                 TaskState::Active | TaskState::Preparing | TaskState::Running => "TaskNotCompleted",

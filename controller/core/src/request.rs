@@ -56,8 +56,8 @@ pub(crate) fn name_of(command: &Command) -> String {
         Command::CreatePool(spec) => format!("CreatePool {}", spec.id),
         Command::UpdatePool { pool, .. } => format!("UpdatePool {pool}"),
         Command::ResizePool { pool, .. } => format!("ResizePool {pool}"),
-        Command::StopResize { pool } => format!("StopResize {pool}"),
-        Command::DeletePool { pool } => format!("DeletePool {pool}"),
+        Command::StopResize { pool, .. } => format!("StopResize {pool}"),
+        Command::DeletePool { pool, .. } => format!("DeletePool {pool}"),
         Command::CreateJoinToken(new) => format!("CreateJoinToken {}", new.pool),
         Command::RevokeJoinToken { token } => format!("RevokeJoinToken {token}"),
         Command::RemoveNodes { pool, .. } => format!("RemoveNodes {pool}"),
@@ -66,16 +66,20 @@ pub(crate) fn name_of(command: &Command) -> String {
         Command::UpdateJob { job, .. } => format!("UpdateJob {job}"),
         Command::TerminateJob { job, .. } => format!("TerminateJob {job}"),
         Command::DisableJob { job, .. } => format!("DisableJob {job}"),
-        Command::EnableJob { job } => format!("EnableJob {job}"),
-        Command::DeleteJob { job } => format!("DeleteJob {job}"),
+        Command::EnableJob { job, .. } => format!("EnableJob {job}"),
+        Command::DeleteJob { job, .. } => format!("DeleteJob {job}"),
         Command::CreateTasks { job, tasks } => {
             let first = tasks.first().map_or("", |task| task.id.as_str());
             format!("CreateTasks {job} {} {first}", tasks.len())
         }
         Command::UpdateTask { job, task, .. } => format!("UpdateTask {job}/{task}"),
-        Command::TerminateTask { job, task } => format!("TerminateTask {job}/{task}"),
-        Command::ReactivateTask { job, task } => format!("ReactivateTask {job}/{task}"),
-        Command::DeleteTask { job, task } => format!("DeleteTask {job}/{task}"),
+        Command::TerminateTask { job, task, .. } => format!("TerminateTask {job}/{task}"),
+        Command::ReactivateTask { job, task, .. } => format!("ReactivateTask {job}/{task}"),
+        Command::DeleteTask { job, task, .. } => format!("DeleteTask {job}/{task}"),
+        Command::CreateSweep { job, sweep } => format!("CreateSweep {job}/{}", sweep.id),
+        Command::TerminateSweep { job, sweep, .. } => format!("TerminateSweep {job}/{sweep}"),
+        Command::ReactivateSweep { job, sweep, .. } => format!("ReactivateSweep {job}/{sweep}"),
+        Command::DeleteSweep { job, sweep } => format!("DeleteSweep {job}/{sweep}"),
         Command::PutFile { container, path, digest, .. } => format!("PutFile {container}/{path} {digest}"),
         Command::DeleteFiles { container, paths } => {
             let first = paths.first().map_or("", |path| path.as_str());

@@ -4,14 +4,14 @@
 //! leave and when the pool is steady. A node that leaves is first relieved of its attempts: they wait again only once the
 //! node has confirmed their end or its lease is over, never before.
 
-use crate::attempt;
-use crate::effect::{LeaveReason, NodeMessage};
+use crate::effect::{KillReason, LeaveReason, NodeMessage};
 use crate::record::{Ending, Record};
 use crate::reject::Reject;
 use crate::reply::Reply;
 use crate::tenant::Tenant;
 use crate::timer::Deadline;
 use crate::turn::Turn;
+use crate::{attempt, job_life};
 use muster_model::state::{AllocationState, NodeState, PoolState};
 use muster_model::{NodeId, PoolId};
 use std::time::Duration;
@@ -22,8 +22,10 @@ pub(crate) fn resize(
     id: &PoolId,
     target: u32,
     timeout: Option<Duration>,
+    if_match: Option<u64>,
 ) -> Result<Reply, Reject> {
     let pool = tenant.active_pool_mut(id)?;
+    pool.require(if_match)?;
     if pool.row.allocation_state != AllocationState::Steady {
         return Err(Reject::PoolBeingResized { pool: id.clone(), state: pool.row.allocation_state });
     }
@@ -33,8 +35,14 @@ pub(crate) fn resize(
     Ok(Reply::Done)
 }
 
-pub(crate) fn stop(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &PoolId) -> Result<Reply, Reject> {
+pub(crate) fn stop(
+    tenant: &mut Tenant,
+    turn: &mut Turn<'_>,
+    id: &PoolId,
+    if_match: Option<u64>,
+) -> Result<Reply, Reject> {
     let pool = tenant.active_pool_mut(id)?;
+    pool.require(if_match)?;
     if pool.row.allocation_state == AllocationState::Steady {
         return Err(Reject::PoolNotResizing(id.clone()));
     }
@@ -169,10 +177,15 @@ fn leave(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId) {
     let room = node.room();
     node.enter(NodeState::LeavingPool, turn.now);
     node.save(turn);
-    let held: Vec<_> = node.held.keys().cloned().collect();
+    let held: Vec<_> = node.held.values().map(|held| (held.attempt.clone(), held.of_job)).collect();
     tenant.reindex(id, room);
-    for task in held {
-        attempt::stop(tenant, turn, &task.job, &task.task, Ending::Requeue);
+    for (attempt, of_job) in held {
+        if of_job {
+            let message = NodeMessage::Kill { attempts: vec![attempt], reason: KillReason::Terminated };
+            tenant.tell(turn, id, message);
+        } else {
+            attempt::stop(tenant, turn, &attempt.job, &attempt.task, Ending::Requeue);
+        }
     }
     release_if_leaving(tenant, turn, id);
 }
@@ -194,6 +207,13 @@ pub(crate) fn release_if_leaving(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &
     turn.record(Record::NodeGone(turn.account.clone(), id.clone()));
     if let Some(session) = node.contact.session {
         turn.tell(id, session, NodeMessage::Leave { reason });
+    }
+    for job_id in &node.prepared_for {
+        let job = tenant.jobs.get_mut(job_id);
+        if job.is_some_and(|job| job.nodes.remove(id).is_some()) {
+            turn.record(Record::JobNodeGone(turn.account.clone(), job_id.clone(), id.clone()));
+        }
+        job_life::settle(tenant, turn, job_id);
     }
     settle(tenant, turn, &node.row.pool);
 }

@@ -2,13 +2,15 @@
 //!
 //! User errors count against `max_task_retry_count`; as in the field only a command that ran and failed is tried again,
 //! never staging or upload. Server errors have a bounded budget of their own with growing waits. A limit of 0 means at
-//! most once: an attempt whose command may have run is then never repeated, whatever ended it (promise 2).
+//! most once: an attempt whose command may have run is then never repeated, whatever ended it (promise 2) - but for more
+//! memory where the task asks for that in as many words. A task under which several nodes were lost is taken for their
+//! killer and stopped.
 
 use crate::settings::Settings;
 use muster_model::cause::Cause;
 use muster_model::cause::ErrorCategory;
 use muster_model::spec::RetryLimit;
-use muster_model::{FailureInfo, Timestamp};
+use muster_model::{FailureInfo, NodeId, Timestamp};
 use std::time::Duration;
 
 /// What follows a failed attempt.
@@ -18,6 +20,8 @@ pub(crate) enum Verdict {
     RetryUser,
     /// The task waits until then; it has used one of the server's retries.
     RetryServer(Timestamp),
+    /// The task waits again at once, asking for this much memory in bytes; it has used no retry.
+    RetryWithMemory(u64),
     /// The task has failed, for this reason.
     Fail(FailureInfo),
 }
@@ -31,10 +35,19 @@ pub(crate) struct Failed {
     pub(crate) limit: RetryLimit,
     pub(crate) retry_count: u32,
     pub(crate) server_retry_count: u32,
+    /// The memory in bytes that the next attempt would ask for after this one ran out of it; `None`: no more.
+    pub(crate) more_memory: Option<u64>,
+    /// Different nodes that were lost while they ran it, this time included.
+    pub(crate) nodes_lost: Vec<NodeId>,
 }
 
 /// The rule.
 pub(crate) fn after(failed: Failed, settings: &Settings, now: Timestamp) -> Verdict {
+    if failed.failure.cause == Cause::OutOfMemory
+        && let Some(bytes) = failed.more_memory
+    {
+        return Verdict::RetryWithMemory(bytes);
+    }
     match failed.failure.cause.category() {
         ErrorCategory::User => {
             if is_retried(failed.failure.cause) && failed.limit.allows_another(failed.retry_count) {
@@ -76,6 +89,15 @@ fn after_server_error(failed: Failed, settings: &Settings, now: Timestamp) -> Ve
         );
         return Verdict::Fail(failure);
     }
+    if failed.failure.cause == Cause::NodeLost && failed.nodes_lost.len() >= settings.nodes_lost_max {
+        let names = failed.nodes_lost.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ");
+        let count = failed.nodes_lost.len();
+        let mut failure = failed.failure.with("nodes_lost", &names);
+        failure.message = format!(
+            "{count} nodes were lost while they ran it ({names}), so it is taken for the reason and stopped: find out what it does to nodes, then reactivate it"
+        );
+        return Verdict::Fail(failure);
+    }
     if failed.server_retry_count >= settings.server_retries_max {
         let tries = failed.server_retry_count.saturating_add(1);
         let failure = failed.failure.with("server_tries", tries);
@@ -100,6 +122,8 @@ mod tests {
             limit,
             retry_count: 0,
             server_retry_count: 0,
+            more_memory: None,
+            nodes_lost: Vec::new(),
         }
     }
 
@@ -122,6 +146,24 @@ mod tests {
         assert!(matches!(rule(case.clone()), Verdict::RetryServer(_)));
         case.server_retry_count = Settings::default().server_retries_max;
         assert!(matches!(rule(case), Verdict::Fail(_)));
+    }
+
+    #[test]
+    fn a_task_that_takes_three_nodes_with_it_is_stopped_and_says_so() {
+        let mut case = failed(Cause::NodeLost, RetryLimit::Unlimited);
+        case.nodes_lost = ["n1", "n2"].map(|id| NodeId::parse(id).unwrap()).to_vec();
+        assert!(matches!(rule(case.clone()), Verdict::RetryServer(_)));
+        case.nodes_lost.push(NodeId::parse("n3").unwrap());
+        let Verdict::Fail(failure) = rule(case) else { panic!("it must be stopped") };
+        assert!(failure.message.contains("3 nodes were lost while they ran it (n1, n2, n3)"));
+    }
+
+    #[test]
+    fn memory_escalates_before_anything_is_counted() {
+        let mut case = failed(Cause::OutOfMemory, RetryLimit::Times(0));
+        assert!(matches!(rule(case.clone()), Verdict::Fail(_)));
+        case.more_memory = Some(64);
+        assert_eq!(rule(case), Verdict::RetryWithMemory(64));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::attempt;
 use crate::custody::{self, End};
 use crate::effect::{CloseReason, KillReason, NodeMessage, Verdict};
 use crate::input::{Connected, HeldAttempt, NumberedReport, Report, SessionId};
+use crate::job_node;
 use crate::reject::Reject;
 use crate::reply::Reply;
 use crate::resize;
@@ -33,6 +34,7 @@ pub(crate) fn connected(
     node.contact.lease_until = turn.now.after(turn.settings.lease_ttl);
     let lease_end = node.contact.lease_until.after(turn.settings.lease_margin);
     turn.wake(lease_end, Deadline::Lease(turn.account.clone(), id.clone()));
+    let boot_id = connected.facts.boot_id.clone();
     node.row.facts = connected.facts;
     node.row.start_task = connected.start_task;
     if node.held.is_empty()
@@ -45,8 +47,9 @@ pub(crate) fn connected(
         connected.held.iter().map(|held| (held.attempt.clone(), verdict(tenant, &id, held))).collect();
     turn.tell(&id, connected.session, NodeMessage::Welcome { verdicts });
     take_back_unreceived(tenant, turn, &id, &connected.held);
+    job_node::booted(tenant, turn, &id, &boot_id);
     tenant.save_node(turn, &id);
-    repeat_kills(tenant, turn, &id, connected.session);
+    repeat_wishes(tenant, turn, &id, connected.session);
     resize::release_if_leaving(tenant, turn, &id);
     Ok(Reply::Done)
 }
@@ -72,6 +75,7 @@ fn take_back_unreceived(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId, h
         .held
         .values()
         .filter(|held| !there.contains(&held.attempt))
+        .filter(|held| attempt::is_with_node(tenant, id, &held.attempt))
         .map(|held| (held.attempt.clone(), held.running))
         .collect();
     for (attempt, was_running) in missing {
@@ -85,15 +89,24 @@ fn take_back_unreceived(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId, h
     }
 }
 
-/// Stops again what was to be stopped while the node was away.
-fn repeat_kills(tenant: &Tenant, turn: &mut Turn<'_>, id: &NodeId, session: SessionId) {
+/// Says again what was said while the node was away: what is to be stopped, and which limits have changed.
+fn repeat_wishes(tenant: &Tenant, turn: &mut Turn<'_>, id: &NodeId, session: SessionId) {
     let Some(node) = tenant.nodes.get(id) else { return };
     for held in node.held.values() {
         let attempt = held.attempt.clone();
-        let ending = tenant.task(&attempt.job, &attempt.task).ok().and_then(|task| task.ending());
+        let task = tenant.task(&attempt.job, &attempt.task).ok();
+        let ending = if held.of_job {
+            job_node::ending(tenant, id, &attempt)
+        } else {
+            task.and_then(|task| task.ending())
+        };
         let reason: Option<KillReason> = ending.map(attempt::kill_reason);
         if let Some(reason) = reason {
             turn.tell(id, session, NodeMessage::Kill { attempts: vec![attempt], reason });
+        } else if let Some(constraints) = task.and_then(|t| t.progress_ref()).and_then(|p| p.constraints)
+            && attempt::is_with_node(tenant, id, &attempt)
+        {
+            turn.tell(id, session, NodeMessage::Amend { attempt, constraints });
         }
     }
 }

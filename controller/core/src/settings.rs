@@ -16,6 +16,8 @@ pub struct Settings {
     pub replay_window: Duration,
     /// How often a task is tried again for server errors before it fails.
     pub server_retries_max: u32,
+    /// How many different nodes may be lost while they run a task before it is taken for the reason.
+    pub nodes_lost_max: usize,
     /// The wait after the first server error; doubles with each, up to `backoff_max`.
     pub backoff_first: Duration,
     /// The longest wait after a server error.
@@ -33,6 +35,7 @@ impl Default for Settings {
             lease_margin: Duration::from_secs(5),
             replay_window: Duration::from_secs(24 * 3600),
             server_retries_max: 5,
+            nodes_lost_max: 3,
             backoff_first: Duration::from_secs(1),
             backoff_max: Duration::from_secs(60),
             ahead_work: Duration::from_millis(100),

@@ -2,6 +2,7 @@
 //!
 //! No rule ever sees two accounts: the account is the boundary, so this is the largest thing a rule is handed.
 
+use crate::effect::NodeMessage;
 use crate::job::Job;
 use crate::node::Node;
 use crate::pool::Pool;
@@ -67,6 +68,13 @@ impl Tenant {
         }
         let found = self.nodes.get_mut(id).filter(|node| node.row.pool == *pool);
         found.ok_or_else(|| Reject::NodeNotFound { pool: pool.clone(), node: id.clone() })
+    }
+
+    /// Says something to a node, if it is in session.
+    pub(crate) fn tell(&self, turn: &mut Turn<'_>, node: &NodeId, message: NodeMessage) {
+        if let Some(session) = self.nodes.get(node).and_then(|node| node.contact.session) {
+            turn.tell(node, session, message);
+        }
     }
 
     /// Puts a node at its place in its pool's list of nodes with room, or takes it off; call after each change of

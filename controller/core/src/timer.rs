@@ -16,6 +16,8 @@ pub enum Deadline {
     Retry(AccountName, JobId, TaskId),
     /// A job's wall clock may have run out.
     JobWallClock(AccountName, JobId),
+    /// A task of a job may have lived as long as a task may.
+    TaskLives(AccountName, JobId),
     /// A resize may have taken too long.
     Resize(AccountName, PoolId),
     /// A join token may have expired.
@@ -32,6 +34,7 @@ impl Deadline {
             Self::Lease(account, _)
             | Self::Retry(account, _, _)
             | Self::JobWallClock(account, _)
+            | Self::TaskLives(account, _)
             | Self::Resize(account, _)
             | Self::Token(account, _)
             | Self::Request(account, _) => account,
@@ -44,6 +47,10 @@ impl Deadline {
 pub(crate) struct Deadlines(BTreeSet<(Timestamp, Deadline)>);
 
 impl Deadlines {
+    pub(crate) const fn new() -> Self {
+        Self(BTreeSet::new())
+    }
+
     pub(crate) fn add(&mut self, at: Timestamp, deadline: Deadline) {
         self.0.insert((at, deadline));
     }

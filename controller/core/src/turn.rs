@@ -8,7 +8,7 @@ use crate::input::{NodeKey, SessionId};
 use crate::record::Record;
 use crate::settings::Settings;
 use crate::timer::Deadline;
-use muster_model::{AccountName, NodeId, PoolId, Timestamp};
+use muster_model::{AccountName, JobId, NodeId, PoolId, SweepId, Timestamp};
 use std::collections::BTreeSet;
 
 /// One step under way, for one account.
@@ -23,6 +23,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) deadlines: Vec<(Timestamp, Deadline)>,
     /// Pools in which something may be placed now.
     pub(crate) dirty: BTreeSet<PoolId>,
+    /// Sweeps whose state has changed: each is recorded once, at the end of the step.
+    pub(crate) sweeps: BTreeSet<(JobId, SweepId)>,
 }
 
 impl<'a> Turn<'a> {
@@ -41,13 +43,20 @@ impl<'a> Turn<'a> {
             effects: Vec::new(),
             deadlines: Vec::new(),
             dirty: BTreeSet::new(),
+            sweeps: BTreeSet::new(),
         }
     }
 
     /// A number that no earlier creation has.
     pub(crate) fn next_sequence(&mut self) -> u64 {
-        *self.sequence += 1;
-        *self.sequence
+        self.next_sequences(1)
+    }
+
+    /// The first of `count` numbers that no earlier creation has.
+    pub(crate) fn next_sequences(&mut self, count: u64) -> u64 {
+        let first = *self.sequence + 1;
+        *self.sequence = self.sequence.saturating_add(count);
+        first
     }
 
     pub(crate) fn record(&mut self, record: Record) {

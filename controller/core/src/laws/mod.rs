@@ -1,9 +1,9 @@
-//! The laws of the core, tried on random histories.
+//! The laws of the core: random histories, and stories that were worth telling, all in one simple world.
 //!
-//! `world` is a small world around a core: rows as a store would keep them, and nodes that obey their leases. `random`
-//! draws histories and checks every invariant and the recovery law after each step; `stories` are single cases told
-//! one by one.
+//! Start at `world`; a new law is a check there, a new way to break one a happening in `random`.
 
+mod features;
 mod random;
 mod stories;
+mod sweeps;
 mod world;

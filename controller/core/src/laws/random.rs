@@ -6,16 +6,28 @@
 use super::world::{self, World, job_id, task_id};
 use crate::input::{Command, DisableTasks};
 use muster_model::cause::Cause;
-use muster_model::spec::{DependsOn, IdRange, RetryLimit, TaskSpec};
-use muster_model::state::OnAllTasksComplete;
-use muster_model::{FailureInfo, JobId, Resources, TaskId};
+use muster_model::spec::{
+    DependencyGroup, DependsOn, ExitConditions, ExitOptions, IdRange, JobPatch, JobSpec, MemoryEscalation,
+    Quota, RetryLimit, SweepMembers, TaskConstraints, TaskGlob, TaskSet, TaskSpec,
+};
+use muster_model::state::{
+    DependencyAction, DependencyCondition, JobAction, OnAllTasksComplete, OnDependencyFailure, OnTaskFailure,
+};
+use muster_model::{FailureInfo, JobId, NamedCounts, Resources, SweepId, TaskId};
 use proptest::prelude::*;
 use std::time::Duration;
 
 /// One thing that may happen; numbers are taken modulo what there is.
 #[derive(Debug, Clone)]
 enum Happening {
-    AddTask { job: u8, task: u8, slots: u8, retries: u8, after: Vec<u8>, range: bool },
+    AddTask { job: u8, task: u8, traits: u8, retries: u8, after: Vec<u8>, group: Option<(u8, u8, u8)> },
+    AddSweep { job: u8, sweep: u8, count: u8, after: Option<(u8, u8, u8)> },
+    TerminateSweep { job: u8, sweep: u8, numbers: Option<(u8, u8)> },
+    ReactivateSweep { job: u8, sweep: u8, numbers: Option<(u8, u8)> },
+    DeleteSweep { job: u8, sweep: u8 },
+    UpdateTask { job: u8, task: u8, retries: u8 },
+    UpdateJob { job: u8, parallel: u8, priority: i8 },
+    Reboot(u8),
     Join,
     Connect(u8),
     Disconnect(u8),
@@ -31,7 +43,7 @@ enum Happening {
     EnableJob(u8),
     TerminateJob(u8),
     DeleteJob(u8),
-    CreateJob { job: u8, auto_end: bool },
+    CreateJob { job: u8, kind: u8 },
     Resize(u8),
     RemoveNode(u8),
     SetScheduling { node: u8, enabled: bool },
@@ -41,8 +53,18 @@ fn happening() -> impl Strategy<Value = Happening> {
     use Happening as H;
     let b = any::<u8>;
     prop_oneof![
-        8 => (b(), b(), 1..3u8, 0..3u8, proptest::collection::vec(b(), 0..3), any::<bool>())
-            .prop_map(|(job, task, slots, retries, after, range)| H::AddTask { job, task, slots, retries, after, range }),
+        8 => (b(), b(), b(), 0..3u8, proptest::collection::vec(b(), 0..3), proptest::option::of((b(), b(), b())))
+            .prop_map(|(job, task, traits, retries, after, group)| H::AddTask { job, task, traits, retries, after, group }),
+        3 => (b(), b(), 1..9u8, proptest::option::of((b(), b(), b())))
+            .prop_map(|(job, sweep, count, after)| H::AddSweep { job, sweep, count, after }),
+        1 => (b(), b(), proptest::option::of((b(), b())))
+            .prop_map(|(job, sweep, numbers)| H::TerminateSweep { job, sweep, numbers }),
+        1 => (b(), b(), proptest::option::of((b(), b())))
+            .prop_map(|(job, sweep, numbers)| H::ReactivateSweep { job, sweep, numbers }),
+        1 => (b(), b()).prop_map(|(job, sweep)| H::DeleteSweep { job, sweep }),
+        1 => (b(), b(), b()).prop_map(|(job, task, retries)| H::UpdateTask { job, task, retries }),
+        1 => (b(), b(), any::<i8>()).prop_map(|(job, parallel, priority)| H::UpdateJob { job, parallel, priority }),
+        1 => b().prop_map(H::Reboot),
         2 => Just(H::Join),
         4 => b().prop_map(H::Connect),
         2 => b().prop_map(H::Disconnect),
@@ -58,7 +80,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => b().prop_map(H::EnableJob),
         1 => b().prop_map(H::TerminateJob),
         1 => b().prop_map(H::DeleteJob),
-        2 => (b(), any::<bool>()).prop_map(|(job, auto_end)| H::CreateJob { job, auto_end }),
+        2 => (b(), b()).prop_map(|(job, kind)| H::CreateJob { job, kind }),
         1 => b().prop_map(H::Resize),
         1 => b().prop_map(H::RemoveNode),
         1 => (b(), any::<bool>()).prop_map(|(node, enabled)| H::SetScheduling { node, enabled }),
@@ -73,67 +95,139 @@ fn job(number: u8) -> JobId {
     job_id(&job_name(number))
 }
 
+/// Plain numbers, members of sweeps with and without leading zeros, and the tasks of the job itself.
 fn task(number: u8) -> TaskId {
-    task_id(&(number % 8).to_string())
+    match number % 24 {
+        n @ 0..=7 => task_id(&n.to_string()),
+        n @ 8..=15 => task_id(&format!("a-{}", n - 7)),
+        n @ 16..=20 => task_id(&format!("b-0{}", n - 15)),
+        21 => task_id("manager"),
+        22 => task_id("prep"),
+        _ => task_id("a-9"),
+    }
+}
+
+fn sweep(number: u8) -> SweepId {
+    SweepId::parse(["a", "b"][usize::from(number % 2)]).unwrap()
+}
+
+fn numbers(given: Option<(u8, u8)>) -> Option<(u64, u64)> {
+    given.map(|(first, span)| (u64::from(first % 10), u64::from(first % 10 + span % 5)))
+}
+
+/// A group over tasks of any kind, with any condition and quota.
+fn group((tasks, condition, quota): (u8, u8, u8)) -> DependencyGroup {
+    let set = match tasks % 5 {
+        0 => TaskSet { ranges: vec![IdRange { start: 0, end: 2 }], ..TaskSet::default() },
+        1 => TaskSet { globs: vec![TaskGlob::parse("a-*").unwrap()], ..TaskSet::default() },
+        2 => {
+            let members = SweepMembers { sweep: sweep(tasks / 5), numbers: None };
+            TaskSet { sweeps: vec![members], ..TaskSet::default() }
+        }
+        3 => {
+            let members = SweepMembers { sweep: sweep(tasks / 5), numbers: Some((2, 4)) };
+            TaskSet { sweeps: vec![members], ids: vec![task(tasks / 10)], ..TaskSet::default() }
+        }
+        _ => TaskSet { ids: vec![task(tasks / 5), task(tasks / 10)], ..TaskSet::default() },
+    };
+    let open = !set.globs.is_empty();
+    DependencyGroup {
+        tasks: set,
+        condition: DependencyCondition::ALL[usize::from(condition % 3)],
+        quota: match quota % 3 {
+            0 => Quota::All,
+            1 => Quota::AtLeast(u64::from(quota / 3 % 3 + 1)),
+            _ if open => Quota::All,
+            _ => Quota::Percent(quota % 100 + 1),
+        },
+    }
+}
+
+/// Jobs of every kind: with a manager, with preparation and release, that act on failures in each way.
+fn job_spec(name: u8, kind: u8) -> JobSpec {
+    let mut spec = world::job(&job_name(name));
+    spec.on_dependency_failure = OnDependencyFailure::ALL[usize::from(kind % 3)];
+    if kind & 4 != 0 {
+        spec.on_all_tasks_complete = OnAllTasksComplete::TerminateJob;
+    }
+    if kind & 8 != 0 {
+        spec.on_task_failure = OnTaskFailure::PerformExitOptionsJobAction;
+    }
+    if kind & 16 != 0 {
+        spec.preparation = Some(world::preparation("prep"));
+        spec.release = (kind & 32 != 0).then(|| world::release("release"));
+    }
+    if kind & 64 != 0 {
+        let task = world::task("manager");
+        let kill = kind & 128 != 0;
+        spec.manager = Some(muster_model::spec::JobManagerSpec {
+            task,
+            kill_job_on_completion: kill,
+            run_exclusive: true,
+        });
+    }
+    spec
 }
 
 fn cause(number: u8) -> Option<FailureInfo> {
-    let cause = match number % 5 {
-        0 | 1 => return None,
-        2 => Cause::ExitCode,
-        3 => Cause::StagingNetwork,
+    let cause = match number % 8 {
+        0..=3 => return None,
+        4 => Cause::ExitCode,
+        5 => Cause::StagingNetwork,
+        6 => Cause::OutOfMemory,
         _ => Cause::StagingNotFound,
     };
     Some(FailureInfo::new(cause, "drawn by lot"))
 }
 
 fn apply(world: &mut World, happening: Happening) {
-    let machines = world.machines.len().max(1);
-    let at = |number: u8| usize::from(number) % machines;
-    let there = !world.machines.is_empty();
     // Refusals are part of life here: that they change nothing is checked like everything else.
     let _ = match happening {
-        Happening::AddTask { job, task, slots, retries, after, range } => {
-            let spec = add(task, slots, retries, &after, range);
+        Happening::AddTask { job, task, traits, retries, after, group } => {
+            let spec = add(task, traits, retries, &after, group);
             world.try_command(Command::CreateTasks { job: self::job(job), tasks: vec![spec] })
         }
-        Happening::TerminateTask { job, task } => {
-            world.try_command(Command::TerminateTask { job: self::job(job), task: self::task(task) })
-        }
-        Happening::DeleteTask { job, task } => {
-            world.try_command(Command::DeleteTask { job: self::job(job), task: self::task(task) })
-        }
-        Happening::ReactivateTask { job, task } => {
-            world.try_command(Command::ReactivateTask { job: self::job(job), task: self::task(task) })
-        }
+        Happening::AddSweep { .. }
+        | Happening::TerminateSweep { .. }
+        | Happening::ReactivateSweep { .. }
+        | Happening::DeleteSweep { .. } => return of_sweeps(world, happening),
+        Happening::UpdateTask { .. } | Happening::UpdateJob { .. } => return of_updates(world, happening),
+        Happening::TerminateTask { job, task } => world.try_command(Command::TerminateTask {
+            job: self::job(job),
+            task: self::task(task),
+            if_match: None,
+        }),
+        Happening::DeleteTask { job, task } => world.try_command(Command::DeleteTask {
+            job: self::job(job),
+            task: self::task(task),
+            if_match: None,
+        }),
+        Happening::ReactivateTask { job, task } => world.try_command(Command::ReactivateTask {
+            job: self::job(job),
+            task: self::task(task),
+            if_match: None,
+        }),
         Happening::DisableJob { job, how } => {
             let tasks =
                 [DisableTasks::Requeue, DisableTasks::Terminate, DisableTasks::Wait][usize::from(how % 3)];
-            world.try_command(Command::DisableJob { job: self::job(job), tasks })
+            world.try_command(Command::DisableJob { job: self::job(job), tasks, if_match: None })
         }
-        Happening::EnableJob(job) => world.try_command(Command::EnableJob { job: self::job(job) }),
-        Happening::TerminateJob(job) => {
-            world.try_command(Command::TerminateJob { job: self::job(job), reason: "lot".to_owned() })
+        Happening::EnableJob(job) => {
+            world.try_command(Command::EnableJob { job: self::job(job), if_match: None })
         }
-        Happening::DeleteJob(job) => world.try_command(Command::DeleteJob { job: self::job(job) }),
-        Happening::CreateJob { job, auto_end } => {
-            let mut spec = world::job(&job_name(job));
-            if auto_end {
-                spec.on_all_tasks_complete = OnAllTasksComplete::TerminateJob;
-            }
-            world.try_command(Command::CreateJob(spec))
+        Happening::TerminateJob(job) => world.try_command(Command::TerminateJob {
+            job: self::job(job),
+            reason: "lot".to_owned(),
+            if_match: None,
+        }),
+        Happening::DeleteJob(job) => {
+            world.try_command(Command::DeleteJob { job: self::job(job), if_match: None })
         }
-        Happening::Resize(target) => {
-            let target = u32::from(target % 4);
-            world.try_command(Command::ResizePool { pool: world::pool_id(), target, timeout: None })
+        Happening::CreateJob { job, kind } => {
+            world.try_command(Command::CreateJob(Box::new(job_spec(job, kind))))
         }
-        Happening::RemoveNode(node) if there => {
-            let nodes = vec![world.machines[at(node)].id.clone()];
-            world.try_command(Command::RemoveNodes { pool: world::pool_id(), nodes })
-        }
-        Happening::SetScheduling { node, enabled } if there => {
-            let node = world.machines[at(node)].id.clone();
-            world.try_command(Command::SetScheduling { pool: world::pool_id(), node, enabled })
+        Happening::Resize(_) | Happening::RemoveNode(_) | Happening::SetScheduling { .. } => {
+            return of_pool(world, happening);
         }
         Happening::Join
         | Happening::Connect(_)
@@ -143,24 +237,123 @@ fn apply(world: &mut World, happening: Happening) {
         | Happening::Finish { .. }
         | Happening::Pass(_)
         | Happening::Crash
-        | Happening::RemoveNode(_)
-        | Happening::SetScheduling { .. } => return of_machines(world, happening, at),
+        | Happening::Reboot(_) => return of_machines(world, happening),
     };
 }
 
-fn add(task: u8, slots: u8, retries: u8, after: &[u8], range: bool) -> TaskSpec {
-    let mut spec = world::task(&(task % 8).to_string());
-    spec.resources = Resources { slots: u32::from(slots), ..Resources::default() };
+fn add(task: u8, traits: u8, retries: u8, after: &[u8], group: Option<(u8, u8, u8)>) -> TaskSpec {
+    let mut spec = world::task(self::task(task).as_str());
+    let licences = NamedCounts::new([("licence".to_owned(), u64::from(traits & 1))]);
+    spec.resources = Resources {
+        slots: u32::from(traits % 2 + 1),
+        memory_bytes: if traits & 4 != 0 { 1 << 28 } else { 0 },
+        named: if traits & 8 != 0 { licences } else { NamedCounts::default() },
+        ..Resources::default()
+    };
     spec.constraints.max_task_retry_count = (retries > 0).then_some(RetryLimit::Times(u32::from(retries)));
+    if traits & 4 != 0 {
+        let escalation = MemoryEscalation { factor_millis: 2000, max_bytes: 1 << 30 };
+        spec.constraints.on_out_of_memory = Some(escalation);
+    }
+    if traits & 16 != 0 {
+        let satisfied = ExitOptions {
+            job_action: Some(JobAction::ALL[usize::from(traits % 3)]),
+            dependency_action: Some(DependencyAction::ALL[usize::from(traits / 32 % 2)]),
+        };
+        spec.exit_conditions = Some(ExitConditions { default: Some(satisfied), ..ExitConditions::default() });
+    }
     spec.depends_on = DependsOn {
-        task_ids: after.iter().map(|number| self::task(*number)).collect(),
-        task_id_ranges: if range { vec![IdRange { start: 0, end: 2 }] } else { Vec::new() },
+        tasks: TaskSet {
+            ids: after.iter().map(|number| self::task(*number)).collect(),
+            ..TaskSet::default()
+        },
+        groups: group.map(self::group).into_iter().collect(),
     };
     spec
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the other half of `apply`'s list")]
-fn of_machines(world: &mut World, happening: Happening, at: impl Fn(u8) -> usize) {
+#[expect(clippy::wildcard_enum_match_arm, reason = "a part of `apply`'s list")]
+fn of_updates(world: &mut World, happening: Happening) {
+    let _ = match happening {
+        Happening::UpdateTask { job, task, retries } => {
+            let constraints = TaskConstraints {
+                max_task_retry_count: Some(RetryLimit::Times(u32::from(retries % 3))),
+                ..TaskConstraints::default()
+            };
+            let (job, task) = (self::job(job), self::task(task));
+            world.try_command(Command::UpdateTask { job, task, constraints, if_match: None })
+        }
+        Happening::UpdateJob { job, parallel, priority } => {
+            let limit = (!parallel.is_multiple_of(3)).then(|| u32::from(parallel % 3));
+            let patch = JobPatch {
+                max_parallel_tasks: Some(limit),
+                priority: Some(i32::from(priority)),
+                ..JobPatch::default()
+            };
+            world.try_command(Command::UpdateJob { job: self::job(job), patch, if_match: None })
+        }
+        _ => return,
+    };
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "a part of `apply`'s list")]
+fn of_sweeps(world: &mut World, happening: Happening) {
+    let _ = match happening {
+        Happening::AddSweep { job, sweep, count, after } => {
+            let mut spec = world::sweep(self::sweep(sweep).as_str(), u64::from(count));
+            spec.template.depends_on.groups.extend(after.map(group));
+            world.try_command(Command::CreateSweep { job: self::job(job), sweep: Box::new(spec) })
+        }
+        Happening::TerminateSweep { job, sweep, numbers } => {
+            let (job, sweep, numbers) = (self::job(job), self::sweep(sweep), self::numbers(numbers));
+            world.try_command(Command::TerminateSweep { job, sweep, numbers })
+        }
+        Happening::ReactivateSweep { job, sweep, numbers } => {
+            let (job, sweep, numbers) = (self::job(job), self::sweep(sweep), self::numbers(numbers));
+            world.try_command(Command::ReactivateSweep { job, sweep, numbers })
+        }
+        Happening::DeleteSweep { job, sweep } => {
+            world.try_command(Command::DeleteSweep { job: self::job(job), sweep: self::sweep(sweep) })
+        }
+        _ => return,
+    };
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "a part of `apply`'s list")]
+fn of_pool(world: &mut World, happening: Happening) {
+    let at = machine_of(world);
+    let there = !world.machines.is_empty();
+    let _ = match happening {
+        Happening::Resize(target) => {
+            let target = u32::from(target % 4);
+            world.try_command(Command::ResizePool {
+                pool: world::pool_id(),
+                target,
+                timeout: None,
+                if_match: None,
+            })
+        }
+        Happening::RemoveNode(node) if there => {
+            let nodes = vec![world.machines[at(node)].id.clone()];
+            world.try_command(Command::RemoveNodes { pool: world::pool_id(), nodes })
+        }
+        Happening::SetScheduling { node, enabled } if there => {
+            let node = world.machines[at(node)].id.clone();
+            world.try_command(Command::SetScheduling { pool: world::pool_id(), node, enabled })
+        }
+        _ => return,
+    };
+}
+
+/// Which machine a number means.
+fn machine_of(world: &World) -> impl Fn(u8) -> usize + use<> {
+    let machines = world.machines.len().max(1);
+    move |number| usize::from(number) % machines
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "a part of `apply`'s list")]
+fn of_machines(world: &mut World, happening: Happening) {
+    let at = machine_of(world);
     if world.machines.is_empty() && !matches!(happening, Happening::Join | Happening::Pass(_)) {
         return;
     }
@@ -175,6 +368,7 @@ fn of_machines(world: &mut World, happening: Happening, at: impl Fn(u8) -> usize
         Happening::Finish { node, cause } => world.finish(at(node), self::cause(cause)),
         Happening::Pass(seconds) => world.pass(Duration::from_secs(u64::from(seconds % 50))),
         Happening::Crash => world.crash(),
+        Happening::Reboot(node) => world.reboot(at(node)),
         _ => {}
     }
 }
@@ -186,7 +380,7 @@ proptest! {
     fn every_history_keeps_the_laws(happenings in proptest::collection::vec(happening(), 1..80)) {
         let mut world = World::new();
         world.command(Command::CreatePool(world::pool(2, 2)));
-        world.command(Command::CreateJob(world::job("job-0")));
+        world.command(Command::CreateJob(Box::new(world::job("job-0"))));
         world.check();
         for happening in happenings {
             apply(&mut world, happening);

@@ -6,7 +6,7 @@ use super::world::*;
 use crate::input::{Command, Input};
 use crate::reply::Reply;
 use muster_model::cause::Cause;
-use muster_model::spec::{DependsOn, RetryLimit};
+use muster_model::spec::{DependsOn, RetryLimit, TaskSet};
 use muster_model::state::*;
 use muster_model::*;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn world(nodes: usize, slots: u32) -> World {
     for _ in 0..nodes {
         world.join();
     }
-    world.command(Command::CreateJob(job("film")));
+    world.command(Command::CreateJob(Box::new(job("film"))));
     world
 }
 
@@ -25,11 +25,17 @@ fn exit_code() -> Option<FailureInfo> {
     Some(FailureInfo::new(Cause::ExitCode, "exit code 1"))
 }
 
+/// Plain dependencies on tasks by id.
+fn on(ids: &[&str]) -> DependsOn {
+    let ids = ids.iter().map(|id| task_id(id)).collect();
+    DependsOn { tasks: TaskSet { ids, ..TaskSet::default() }, groups: Vec::new() }
+}
+
 #[test]
 fn a_task_runs_where_there_is_room_and_its_success_frees_its_dependents() {
     let mut world = world(1, 1);
     let mut merge = task("merge");
-    merge.depends_on = DependsOn { task_ids: vec![task_id("a"), task_id("b")], task_id_ranges: Vec::new() };
+    merge.depends_on = on(&["a", "b"]);
     world.add_tasks("film", vec![merge, task("a"), task("b")]);
     for name in ["a", "b", "merge"] {
         assert_eq!(world.machines[0].queue.len(), 1);
@@ -46,13 +52,13 @@ fn a_task_runs_where_there_is_room_and_its_success_frees_its_dependents() {
 fn a_failed_dependency_leaves_its_dependents_waiting_until_it_succeeds() {
     let mut world = world(1, 1);
     let mut merge = task("merge");
-    merge.depends_on.task_ids = vec![task_id("a")];
+    merge.depends_on = on(&["a"]);
     world.add_tasks("film", vec![task("a"), merge]);
     world.start(0);
     world.finish(0, exit_code());
     assert_eq!(world.state("film", "merge"), TaskState::Active);
     assert!(world.machines[0].queue.is_empty());
-    world.command(Command::ReactivateTask { job: job_id("film"), task: task_id("a") });
+    world.command(Command::ReactivateTask { job: job_id("film"), task: task_id("a"), if_match: None });
     world.start(0);
     world.finish(0, None);
     assert_eq!(world.machines[0].queue.len(), 1);
@@ -191,7 +197,7 @@ fn one_bad_task_does_not_hold_up_the_others() {
     let mut wide = task("wide");
     wide.resources.slots = 3;
     let mut own = task("own");
-    own.depends_on.task_ids = vec![task_id("own")];
+    own.depends_on = on(&["own"]);
     let Reply::Tasks(refused) = world.add_tasks("film", vec![task("a"), wide, task("A"), own]) else {
         panic!()
     };
@@ -206,7 +212,7 @@ fn a_higher_priority_goes_first_and_age_decides_between_equals() {
     let mut world = world(0, 1);
     let mut urgent = job("urgent");
     urgent.priority = 5;
-    world.command(Command::CreateJob(urgent));
+    world.command(Command::CreateJob(Box::new(urgent)));
     world.add_tasks("film", vec![task("f1"), task("f2")]);
     world.add_tasks("urgent", vec![task("u1")]);
     let node = world.join();
@@ -258,7 +264,11 @@ fn terminating_a_job_ends_running_tasks_by_their_nodes_and_waiting_ones_at_once(
     world.add_tasks("film", vec![task("a"), task("b")]);
     world.start(0);
     world.disconnect(0);
-    world.command(Command::TerminateJob { job: job_id("film"), reason: "UserTerminate".to_owned() });
+    world.command(Command::TerminateJob {
+        job: job_id("film"),
+        reason: "UserTerminate".to_owned(),
+        if_match: None,
+    });
     assert_eq!(world.rows.jobs[0].state, JobState::Terminating);
     assert_eq!(world.state("film", "b"), TaskState::Completed);
     assert_eq!(world.state("film", "a"), TaskState::Running);
@@ -275,7 +285,7 @@ fn a_shrinking_pool_relieves_its_nodes_before_they_go() {
     world.add_tasks("film", vec![task("a"), task("b")]);
     world.start(0);
     world.start(1);
-    world.command(Command::ResizePool { pool: pool_id(), target: 1, timeout: None });
+    world.command(Command::ResizePool { pool: pool_id(), target: 1, timeout: None, if_match: None });
     assert_eq!(world.rows.nodes.len(), 1);
     assert_eq!(world.rows.pools[0].allocation_state, AllocationState::Steady);
     let waiting = ["a", "b"].iter().filter(|t| world.state("film", t) == TaskState::Active).count();
@@ -323,4 +333,16 @@ fn a_token_is_refused_when_unknown_expired_or_used_up() {
     world.pass(Duration::from_secs(61));
     assert_eq!(code(join(&mut world, "n3", secret)), "JoinTokenExpired");
     world.check();
+}
+
+#[test]
+fn numbers_of_creation_never_come_again() {
+    let mut world = world(1, 1);
+    world.add_tasks("film", vec![task("a"), task("b")]);
+    let last = world.rows.tasks[1].0.sequence;
+    world.command(Command::DeleteJob { job: job_id("film"), if_match: None });
+    world.check();
+    world.crash();
+    world.command(Command::CreateJob(Box::new(job("film"))));
+    assert!(world.rows.jobs[0].sequence > last, "an old attempt on a node is known by it");
 }

@@ -11,6 +11,8 @@ use crate::input::{
 use crate::record::{Record, Rows};
 use crate::reject::Reject;
 use crate::reply::{CreatedNode, Reply};
+use crate::sweep::Sweep;
+use crate::task::Task;
 use crate::{Core, Settings, Step};
 use muster_model::account::AccessKey;
 use muster_model::cause::Cause;
@@ -32,6 +34,7 @@ pub(crate) struct Machine {
     /// Results that have not been acknowledged.
     pub(crate) finished: BTreeMap<AttemptId, AttemptResult>,
     pub(crate) slots: usize,
+    pub(crate) boots: u32,
     pub(crate) gone: bool,
 }
 
@@ -41,6 +44,8 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     pub(crate) machines: Vec<Machine>,
     pub(crate) starts: BTreeMap<TaskKey, u32>,
+    /// What nodes were told of changed constraints.
+    pub(crate) amended: BTreeMap<AttemptId, TaskConstraints>,
     next_session: SessionId,
     next_node: u32,
 }
@@ -84,7 +89,13 @@ pub(crate) fn job(id: &str) -> JobSpec {
         priority: 0,
         constraints: JobConstraints::default(),
         uses_task_dependencies: true,
+        max_parallel_tasks: None,
         on_all_tasks_complete: OnAllTasksComplete::NoAction,
+        on_task_failure: OnTaskFailure::NoAction,
+        on_dependency_failure: OnDependencyFailure::Wait,
+        manager: None,
+        preparation: None,
+        release: None,
         common_environment: Vec::new(),
         metadata: Vec::new(),
     }
@@ -103,18 +114,57 @@ pub(crate) fn task(id: &str) -> TaskSpec {
         limits: TaskLimits::default(),
         user_identity: UserIdentity::default(),
         depends_on: DependsOn::default(),
+        exit_conditions: None,
+        affinity: None,
+    }
+}
+
+/// A sweep over 1 to `count`.
+pub(crate) fn sweep(id: &str, count: u64) -> SweepSpec {
+    let axis = Axis::Range { name: "i".to_owned(), start: 1, end: count, step: 1 };
+    SweepSpec { id: SweepId::parse(id).unwrap(), template: task(id), axes: vec![axis] }
+}
+
+pub(crate) fn preparation(id: &str) -> JobPreparationSpec {
+    JobPreparationSpec {
+        id: task_id(id),
+        command_line: "true".to_owned(),
+        resource_files: Vec::new(),
+        environment: Vec::new(),
+        constraints: TaskConstraints::default(),
+        wait_for_success: true,
+        user_identity: UserIdentity::default(),
+        rerun_on_node_reboot_after_success: true,
+    }
+}
+
+pub(crate) fn release(id: &str) -> JobReleaseSpec {
+    JobReleaseSpec {
+        id: task_id(id),
+        command_line: "true".to_owned(),
+        resource_files: Vec::new(),
+        environment: Vec::new(),
+        max_wall_clock_time: limits::JOB_RELEASE_WALL_CLOCK_MAX,
+        retention_time: None,
+        user_identity: UserIdentity::default(),
     }
 }
 
 pub(crate) fn facts() -> MachineFacts {
     MachineFacts {
         machine_id: "m".to_owned(),
-        boot_id: "b".to_owned(),
+        boot_id: "b0".to_owned(),
         hostname: "h".to_owned(),
         ip_address: "127.0.0.1".to_owned(),
         agent_version: "0".to_owned(),
         os: "linux".to_owned(),
-        capacity: Resources { slots: 0, cpu_millis: 2000, memory_bytes: 1 << 30, disk_bytes: 1 << 40 },
+        capacity: Resources {
+            cpu_millis: 2000,
+            memory_bytes: 1 << 30,
+            disk_bytes: 1 << 40,
+            named: NamedCounts::new([("licence".to_owned(), 1)]),
+            ..Resources::default()
+        },
         capabilities: Capabilities::default(),
         boot_time: Timestamp::EPOCH,
     }
@@ -130,6 +180,7 @@ impl World {
             now,
             machines: Vec::new(),
             starts: BTreeMap::new(),
+            amended: BTreeMap::new(),
             next_session: 1,
             next_node: 1,
         };
@@ -189,6 +240,7 @@ impl World {
             running: BTreeSet::new(),
             finished: BTreeMap::new(),
             slots,
+            boots: 0,
             gone: false,
         });
         let index = self.machines.len() - 1;
@@ -201,7 +253,8 @@ impl World {
     }
 
     pub(crate) fn connect(&mut self, index: usize) {
-        self.connect_as(index, facts());
+        let boot_id = format!("b{}", self.machines[index].boots);
+        self.connect_as(index, MachineFacts { boot_id, ..facts() });
     }
 
     /// Connects as a machine that may have changed.
@@ -233,6 +286,17 @@ impl World {
             self.report(index, Report::Started { attempt, time: self.now });
         }
         self.resend(index);
+    }
+
+    /// The machine loses what it runs and comes back with a new boot id.
+    pub(crate) fn reboot(&mut self, index: usize) {
+        self.disconnect(index);
+        let machine = &mut self.machines[index];
+        machine.running.clear();
+        machine.queue.clear();
+        machine.boots += 1;
+        let facts = MachineFacts { boot_id: format!("b{}", machine.boots), ..facts() };
+        self.connect_as(index, facts);
     }
 
     fn resend(&mut self, index: usize) {
@@ -292,10 +356,19 @@ impl World {
         }
     }
 
+    /// What the node's own plan would say: nothing for preparation and release tasks.
     fn slots_of(&self, attempt: &AttemptId) -> usize {
         let mut specs = self.rows.tasks.iter().map(|(row, _)| row);
         let found = specs.find(|row| row.job == attempt.job && row.spec.id == attempt.task);
-        found.map_or(1, |row| row.spec.resources.slots as usize)
+        let mut members = self.rows.members.iter().map(|(row, _)| row);
+        let member = members.find(|row| row.job == attempt.job && row.task == attempt.task);
+        let sweep = member.and_then(|member| {
+            let mut sweeps = self.rows.sweeps.iter().map(|(row, _)| row);
+            sweeps.find(|row| row.job == member.job && row.spec.id == member.sweep)
+        });
+        let plain = found.map(|row| row.spec.resources.slots);
+        let slots = plain.or_else(|| sweep.map(|row| row.spec.template.resources.slots));
+        slots.unwrap_or(0) as usize
     }
 
     /// Ends the first running attempt of a machine.
@@ -316,6 +389,25 @@ impl World {
         let result = AttemptResult { failure, ..result };
         self.machines[index].finished.insert(attempt.clone(), result.clone());
         self.report(index, Report::Finished { attempt, result: Box::new(result) });
+    }
+
+    /// Ends an attempt that the machine has taken out of its queue and never started.
+    pub(crate) fn end_unstarted(&mut self, index: usize, attempt: AttemptId, failure: FailureInfo) {
+        self.end(index, attempt, Some(failure));
+    }
+
+    /// Lets time pass in small steps in which every machine in session asks for its lease.
+    pub(crate) fn beat_for(&mut self, span: Duration) {
+        let step = Duration::from_secs(10);
+        let mut left = span;
+        while !left.is_zero() {
+            for index in 0..self.machines.len() {
+                self.heartbeat(index);
+            }
+            let now = step.min(left);
+            self.pass(now);
+            left -= now;
+        }
     }
 
     fn deliver(&mut self, node: &NodeId, session: SessionId, message: NodeMessage) {
@@ -352,6 +444,9 @@ impl World {
                 machine.running.clear();
             }
             NodeMessage::Close { .. } => self.machines[index].session = None,
+            NodeMessage::Amend { attempt, constraints } => {
+                self.amended.insert(attempt, constraints);
+            }
             NodeMessage::Lease { .. } | NodeMessage::Acknowledge { .. } => {}
         }
     }
@@ -395,6 +490,10 @@ impl World {
         self.core.check(self.now);
         let mut seen = BTreeSet::new();
         for attempt in self.machines.iter().flat_map(|machine| &machine.running) {
+            // Preparation and release tasks run once on each node.
+            if self.slots_of(attempt) == 0 {
+                continue;
+            }
             assert!(seen.insert(attempt.task_key()), "two live attempts of {}", attempt.task_key());
         }
         let loaded = Core::load(self.rows.clone(), Settings::default(), self.now);
@@ -412,7 +511,9 @@ impl World {
 
     pub(crate) fn row(&self, job: &str, task: &str) -> &crate::record::TaskStateRow {
         let (job, task) = (job_id(job), task_id(task));
-        &self.rows.tasks.iter().find(|(s, _)| s.job == job && s.spec.id == task).unwrap().1
+        let plain = self.rows.tasks.iter().find(|(s, _)| s.job == job && s.spec.id == task);
+        let member = self.rows.members.iter().find(|(m, _)| m.job == job && m.task == task);
+        plain.map(|row| &row.1).or_else(|| member.map(|row| &row.1)).unwrap()
     }
 }
 
@@ -438,19 +539,49 @@ fn keep(rows: &mut Rows, record: Record) {
         Record::JobGone(_, id) => {
             rows.jobs.retain(|row| row.spec.id != id);
             rows.tasks.retain(|(spec, _)| spec.job != id);
+            rows.members.retain(|(member, _)| member.job != id);
+            rows.sweeps.retain(|(sweep, _)| sweep.job != id);
+            rows.job_nodes.retain(|row| row.job != id);
         }
+        Record::Sweep(row) => {
+            let state = Sweep::new(&row, std::sync::Arc::default()).row(&row.account, &row.job);
+            rows.sweeps.push((*row, state));
+        }
+        Record::SweepState(state) => {
+            let found = rows.sweeps.iter_mut().find(|(s, _)| s.job == state.job && s.spec.id == state.sweep);
+            found.unwrap().1 = *state;
+        }
+        Record::SweepGone(_, job, id) => {
+            rows.sweeps.retain(|(sweep, _)| sweep.job != job || sweep.spec.id != id);
+            rows.members.retain(|(member, _)| member.job != job || member.sweep != id);
+        }
+        Record::Member(member) => {
+            let mut sweeps = rows.sweeps.iter();
+            let (of, _) = sweeps.find(|(s, _)| s.job == member.job && s.spec.id == member.sweep).unwrap();
+            let sweep = Sweep::new(of, std::sync::Arc::default());
+            let state = sweep.task(member.index).row(&member.account, &member.job);
+            rows.members.push((*member, state));
+        }
+        Record::JobNode(row) => put(&mut rows.job_nodes, *row, |a, b| a.job == b.job && a.node == b.node),
+        Record::JobNodeGone(_, job, node) => rows.job_nodes.retain(|r| r.job != job || r.node != node),
         Record::TaskSpec(spec) => {
-            let task = crate::task::Task::new(&spec);
-            let state = task.row(&spec.account, &spec.job);
+            let state = Task::new(&spec, std::sync::Arc::default()).row(&spec.account, &spec.job);
             rows.tasks.push((*spec, state));
         }
         Record::TaskState(state) => {
-            let found = rows.tasks.iter_mut().find(|(s, _)| s.job == state.job && s.spec.id == state.task);
-            found.unwrap().1 = *state;
+            let key = (state.job.clone(), state.task.clone());
+            let plain = rows.tasks.iter_mut().map(|(spec, row)| ((&spec.job, &spec.spec.id), row));
+            let members = rows.members.iter_mut().map(|(member, row)| ((&member.job, &member.task), row));
+            let found = plain.chain(members).find(|(of, _)| *of == (&key.0, &key.1));
+            *found.unwrap().1 = *state;
         }
-        Record::TaskGone(_, job, task) => rows.tasks.retain(|(s, _)| s.job != job || s.spec.id != task),
+        Record::TaskGone(_, job, task) => {
+            rows.tasks.retain(|(s, _)| s.job != job || s.spec.id != task);
+            rows.members.retain(|(m, _)| m.job != job || m.task != task);
+        }
         Record::Request(row) => put(&mut rows.requests, row, |a, b| a.id == b.id),
         Record::RequestGone(_, id) => rows.requests.retain(|row| row.id != id),
+        Record::NumbersUsed(number) => rows.numbers_used = number,
         Record::Attempt(_) | Record::File(_) | Record::FileGone(..) | Record::ContainerGone(..) => {}
     }
 }
