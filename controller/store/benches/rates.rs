@@ -1,7 +1,8 @@
 //! Rates of the SQLite store, printed beside floors that are measured in the same run on the same disk.
 //!
-//! `cargo bench -p muster-store [-- TASKS]`. Never fails for slowness. The floors: one fsync of an appended page, and
-//! plain SQLite writing the same number of rows and bytes into the two least tables that could hold them.
+//! `cargo bench -p muster-store --bench rates [-- TASKS]`. Never fails for slowness. The floors: one fsync of an appended
+//! page, and plain SQLite writing the same number of rows and bytes into the two least tables that could hold them. Beside
+//! each rate stands the processor's time for one, which a busy machine changes little.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,9 +29,27 @@ use std::time::{Duration, Instant};
 
 const BATCH: u64 = 1_000;
 
-fn rate(what: &str, count: u64, took: Duration) {
+/// A moment by the clock and by the processor.
+struct Start {
+    clock: Instant,
+    processor: Duration,
+}
+
+/// What this thread has used of a processor.
+fn processor() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(stat.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default())
+}
+
+fn start() -> Start {
+    Start { clock: Instant::now(), processor: processor() }
+}
+
+fn rate(what: &str, count: u64, start: &Start) {
+    let (took, used) = (start.clock.elapsed(), processor().saturating_sub(start.processor));
     let per_second = count as f64 / took.as_secs_f64();
-    println!("{what:<58} {per_second:>12.0}/s   ({count} in {took:.2?})");
+    let each = used.as_secs_f64() * 1e6 / count as f64;
+    println!("{what:<58} {per_second:>10.0}/s {each:>7.2} us each   ({count} in {took:.2?})");
 }
 
 fn main() {
@@ -44,12 +63,12 @@ fn main() {
 
 fn floor_fsync(folder: &Path) {
     let mut file = File::create(folder.join("floor")).unwrap();
-    let start = Instant::now();
+    let began = start();
     for _ in 0..500 {
         file.write_all(&[7; 4_096]).unwrap();
         file.sync_data().unwrap();
     }
-    rate("floor: fdatasync of one appended page", 500, start.elapsed());
+    rate("floor: fdatasync of one appended page", 500, &began);
 }
 
 /// The same rows in the least tables: a key and 120 bytes; a key and ten numbers.
@@ -62,7 +81,7 @@ fn floor_rows(folder: &Path, tasks: u64) {
     )
     .unwrap();
     let bytes = [7_u8; 120];
-    let start = Instant::now();
+    let began = start();
     for from in (0..tasks).step_by(1_000) {
         let transaction = raw.transaction().unwrap();
         for key in (from..tasks.min(from + BATCH)).map(u64::cast_signed) {
@@ -73,8 +92,8 @@ fn floor_rows(folder: &Path, tasks: u64) {
         }
         transaction.commit().unwrap();
     }
-    rate("floor: plain inserts into two tables, batches of 1,000", tasks, start.elapsed());
-    let start = Instant::now();
+    rate("floor: plain inserts into two tables, batches of 1,000", tasks, &began);
+    let began = start();
     for from in (0..tasks).step_by(1_000) {
         let transaction = raw.transaction().unwrap();
         for key in (from..tasks.min(from + BATCH)).map(u64::cast_signed) {
@@ -85,7 +104,7 @@ fn floor_rows(folder: &Path, tasks: u64) {
         }
         transaction.commit().unwrap();
     }
-    rate("floor: plain updates by key, batches of 1,000", tasks, start.elapsed());
+    rate("floor: plain updates by key, batches of 1,000", tasks, &began);
 }
 
 fn batches(tasks: u64, mut records: impl FnMut(u64) -> Vec<Record>) -> Vec<Vec<Record>> {
@@ -96,11 +115,11 @@ fn batches(tasks: u64, mut records: impl FnMut(u64) -> Vec<Record>) -> Vec<Vec<R
 }
 
 fn commit_all(store: &mut SqliteStore, what: &str, count: u64, batches: &[Vec<Record>]) {
-    let start = Instant::now();
+    let began = start();
     for batch in batches {
         store.commit(batch).unwrap();
     }
-    rate(what, count, start.elapsed());
+    rate(what, count, &began);
 }
 
 fn id(index: u64) -> String {
@@ -111,6 +130,7 @@ fn state(index: u64, state: TaskState, revision: u64) -> Record {
     Record::TaskState(Box::new(TaskStateRow {
         state,
         previous_state: Some(TaskState::Active),
+        previous_state_since: Some(at(2)),
         state_since: at(10 + revision.cast_signed()),
         modified: at(10 + revision.cast_signed()),
         attempt: 1,
@@ -119,7 +139,11 @@ fn state(index: u64, state: TaskState, revision: u64) -> Record {
         started: Some(at(10)),
         ended: (state == TaskState::Completed).then(|| at(12)),
         exit_code: (state == TaskState::Completed).then_some(0),
-        result: (state == TaskState::Completed).then_some(ExecutionResult::Success),
+        result: (state == TaskState::Completed).then_some(if index % 1_000 == 7 {
+            ExecutionResult::Failure
+        } else {
+            ExecutionResult::Success
+        }),
         revision,
         ..task_state("j", &id(index))
     }))
@@ -128,7 +152,9 @@ fn state(index: u64, state: TaskState, revision: u64) -> Record {
 fn store(path: &Path, tasks: u64) {
     let mut store = SqliteStore::open(path).unwrap();
     store.commit(&[job("j", 0)]).unwrap();
+    let began = start();
     let inserts = batches(tasks, |index| task("j", &id(index), index).to_vec());
+    rate("(making those records)", tasks, &began);
     commit_all(&mut store, "inserts: specification and state, batches of 1,000", tasks, &inserts);
     drop(inserts);
     let running = batches(tasks, |index| vec![state(index, TaskState::Running, 2)]);
@@ -143,32 +169,37 @@ fn store(path: &Path, tasks: u64) {
     let single: Vec<_> = (0..500).map(|index| vec![state(index, TaskState::Completed, 4)]).collect();
     commit_all(&mut store, "commits of one update each", 500, &single);
     reads(&store, tasks);
-    let start = Instant::now();
-    let rows = store.load().unwrap();
-    rate("load: tasks with their specifications", rows.tasks.len() as u64, start.elapsed());
-    let start = Instant::now();
+    let began = start();
+    let rows = store.load_all().unwrap();
+    rate("load: tasks with their specifications", rows.tasks.len() as u64, &began);
+    let began = start();
     store.commit(&[Record::JobGone(account(), job_id("j"))]).unwrap();
-    println!("{:<58} {:>12.2?}", "deleting the job", start.elapsed());
-    let start = Instant::now();
+    println!("{:<58} {:>12.2?}", "deleting the job", began.clock.elapsed());
+    let began = start();
     while store.tidy().unwrap() {}
-    rate("removing its tasks when idle", tasks, start.elapsed());
+    rate("removing its tasks when idle", tasks, &began);
 }
 
 fn reads(store: &SqliteStore, tasks: u64) {
     let reader = store.reader();
     for order in ["create_time", "id desc"] {
         let mut query = Query { order: parse_order(order).unwrap(), page_size: 1_000, ..Query::default() };
-        let start = Instant::now();
+        let began = start();
         loop {
             query.after = reader.tasks(&account(), &job_id("j"), &query).unwrap().next;
             if query.after.is_none() {
                 break;
             }
         }
-        rate(&format!("reads: all tasks by {order}, pages of 1,000"), tasks, start.elapsed());
+        rate(&format!("reads: all tasks by {order}, pages of 1,000"), tasks, &began);
     }
     for (what, order, filter) in [
-        ("a page that no task is on", "", "state = running"),
+        ("running tasks of all", "", "state = running"),
+        ("waiting tasks, when there are none", "", "state = active"),
+        ("a page that no task is on", "", "execution_info.exit_code = 77"),
+        ("failed tasks of all", "", "execution_info.result = failure"),
+        ("failed tasks of all by id", "id", "execution_info.result = failure"),
+        ("the last failed tasks", "update_time desc", "execution_info.result = failure"),
         ("the last 100 by time of change", "update_time desc", ""),
         ("100 tasks by prefix", "id", "id:task-0001"),
     ] {
@@ -177,8 +208,8 @@ fn reads(store: &SqliteStore, tasks: u64) {
             filter: parse_filter(filter).unwrap(),
             ..Query::default()
         };
-        let start = Instant::now();
+        let began = start();
         let found = reader.tasks(&account(), &job_id("j"), &query).unwrap().items.len();
-        println!("{:<58} {:>12.2?}   ({found} found)", format!("reads: {what}"), start.elapsed());
+        println!("{:<58} {:>12.2?}   ({found} found)", format!("reads: {what}"), began.clock.elapsed());
     }
 }

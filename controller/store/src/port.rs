@@ -7,38 +7,65 @@
 
 use crate::codec::CodecError;
 use crate::query::{
-    AccountProperty, AttemptProperty, ContainerProperty, FileProperty, JobProperty, NodeProperty, Page,
-    PoolProperty, Query, QueryError, TaskProperty, TokenProperty,
+    AccountProperty, AttemptProperty, ContainerProperty, FileProperty, JobNodeProperty, JobProperty,
+    NodeProperty, Page, PoolProperty, Query, QueryError, SweepProperty, TaskProperty, TokenProperty,
 };
-use crate::view::{ContainerView, TaskView};
+use crate::view::{ContainerView, SweepView, TaskView};
 use muster_controller_core::record::{
-    AccountRow, AttemptRow, FileRow, JobRow, NodeRow, PoolRow, Record, Rows, TaskSpecRow, TokenRow,
+    AccountRow, AttemptRow, FileRow, JobNodeRow, JobRow, NodeRow, PoolRow, Record, Rows, TaskRows,
+    TaskSpecRow, TokenRow,
 };
 use muster_model::{
-    AccountName, AttemptId, ContainerName, Digest, FilePath, JobId, NodeId, PoolId, TaskKey, TokenId,
+    AccountName, AttemptId, ContainerName, Digest, FilePath, JobId, NodeId, PoolId, SweepId, TaskKey, TokenId,
 };
 use std::sync::Arc;
 
 /// The writer's face. One of it for each database.
 pub trait Store: Send {
-    /// Every row that decides, tasks in the order of their sequence numbers.
+    /// Every row that decides but those of tasks and members: those lists stay empty, and come with `load_tasks`.
+    /// Sweeps are in the order of their sequence numbers.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] and [`StoreError::Decode`] name the row that cannot be read.
     fn load(&mut self) -> Result<Rows, StoreError>;
 
-    /// Makes `records` durable in one transaction: all of them or, on any error, none. They are applied in order, so
-    /// that a later record of a key wins. A job comes before its tasks, a task before its state and its attempts.
+    /// Hands every task and every member that is a task of its own to `each`, in any order, one at a time: however many
+    /// there are, they are not in memory together.
     ///
     /// # Errors
-    /// [`StoreError::UnknownJob`] and [`StoreError::UnknownTask`] when that order is not kept; [`StoreError::Full`]
-    /// when the disk is; anything else is a fault of the disk or of the database.
+    /// As `load`. What `each` has been given before is worth nothing then.
+    fn load_tasks(&mut self, each: &mut dyn FnMut(TaskRows)) -> Result<(), StoreError>;
+
+    /// `load` and `load_tasks` together, tasks and members in the order of their sequence numbers. For tests and tools: it
+    /// holds everything in memory.
+    ///
+    /// # Errors
+    /// As `load`.
+    fn load_all(&mut self) -> Result<Rows, StoreError> {
+        let mut rows = self.load()?;
+        self.load_tasks(&mut |task| match task {
+            TaskRows::Task(spec, state) => rows.tasks.push((spec, state)),
+            TaskRows::Member(member, state) => rows.members.push((member, state)),
+        })?;
+        rows.tasks.sort_by_key(|(spec, _)| spec.sequence);
+        rows.members.sort_by_key(|(member, _)| member.sequence);
+        Ok(rows)
+    }
+
+    /// Makes `records` durable in one transaction: all of them or, on any error, none. They are applied in order, so
+    /// that a later record of a key wins. A job comes before all that is in it, a sweep before its state and its members,
+    /// a task or member before its state and its attempts; a member comes with its state. A task without one is a task that
+    /// nothing has happened to.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownJob`], [`StoreError::UnknownSweep`] and [`StoreError::UnknownTask`] when that order is not
+    /// kept; [`StoreError::Full`] when the disk is; anything else is a fault of the disk or of the database.
     fn commit(&mut self, records: &[Record]) -> Result<(), StoreError>;
 
     /// The readers' face. Cheap to clone and to share.
     fn reader(&self) -> Arc<dyn Reader>;
 
-    /// Removes some of what deleted jobs and containers have left behind; `true` while there is more. Commits do a
+    /// Removes some of what deleted jobs, sweeps and containers have left behind; `true` while there is more. Commits do a
     /// little of it by themselves; call this when there is nothing else to do.
     ///
     /// # Errors
@@ -85,16 +112,47 @@ pub trait Reader: Send + Sync {
     /// The jobs of an account.
     fn jobs(&self, account: &AccountName, query: &Query<JobProperty>) -> Result<Page<JobRow>, StoreError>;
 
-    /// One task.
+    /// One sweep.
+    fn sweep(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        sweep: &SweepId,
+    ) -> Result<Option<SweepView>, StoreError>;
+    /// The sweeps of a job.
+    fn sweeps(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        query: &Query<SweepProperty>,
+    ) -> Result<Page<SweepView>, StoreError>;
+
+    /// What a job's preparation and release tasks did on one node.
+    fn job_node(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        node: &NodeId,
+    ) -> Result<Option<JobNodeRow>, StoreError>;
+    /// What a job's preparation and release tasks did on nodes.
+    fn job_nodes(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        query: &Query<JobNodeProperty>,
+    ) -> Result<Page<JobNodeRow>, StoreError>;
+
+    /// One task. A member of a sweep is found with or without the leading zeros of its number; answers have them.
     fn task(&self, account: &AccountName, task: &TaskKey) -> Result<Option<TaskView>, StoreError>;
-    /// The tasks of a job.
+    /// The tasks of a job, members of sweeps among them.
     fn tasks(
         &self,
         account: &AccountName,
         job: &JobId,
         query: &Query<TaskProperty>,
     ) -> Result<Page<TaskView>, StoreError>;
-    /// The specifications of several tasks, in the order asked; `None` for one that is not there.
+    /// The specifications of several tasks, in the order asked; `None` for one that is not there. Those of members are
+    /// filled in as far as they can be; `task` says what cannot.
     fn task_specs(
         &self,
         account: &AccountName,
@@ -152,13 +210,25 @@ pub enum StoreError {
     /// The caller's filter, order or page token is refused. The only error that is not a fault of the store.
     #[error(transparent)]
     Query(#[from] QueryError),
-    /// A task's record came without its job.
-    #[error("task '{task}' belongs to job '{job}', which is not stored: write the job first")]
+    /// A record came without its job.
+    #[error("{what} '{id}' belongs to job '{job}', which is not stored: write the job first")]
     UnknownJob {
         /// The job.
         job: JobId,
-        /// The task.
-        task: muster_model::TaskId,
+        /// What came.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// A state or a member came without its sweep.
+    #[error("a {what} belongs to sweep '{sweep}' of job '{job}', which is not stored: write the sweep first")]
+    UnknownSweep {
+        /// The job.
+        job: JobId,
+        /// The sweep.
+        sweep: SweepId,
+        /// What came.
+        what: &'static str,
     },
     /// A state or an attempt came without its task.
     #[error("a {what} belongs to task '{task}', which is not stored: write its specification first")]

@@ -9,8 +9,8 @@ use muster_controller_core::reject::RejectKind;
 use muster_model::Cause;
 use muster_model::spec::RetryLimit;
 use muster_model::state::{
-    AllocationState, ExecutionResult, JobState, NodeState, PoolState, SchedulingState, StartTaskState,
-    TaskState,
+    AllocationState, ExecutionResult, JobNodeTaskState, JobState, NodeState, PoolState, SchedulingState,
+    StartTaskState, TaskState,
 };
 
 /// A closed enum with a number for each value.
@@ -81,6 +81,7 @@ codes!(TaskState, "task state" { Active = 1, Preparing = 2, Running = 3, Complet
 codes!(Ending, "ending" { Requeue = 1, Terminate = 2, Delete = 3 });
 codes!(ExecutionResult, "result" { Success = 1, Failure = 2 });
 codes!(StartTaskState, "start task state" { Running = 1, Completed = 2 });
+codes!(JobNodeTaskState, "job preparation or release task state" { Running = 1, Completed = 2 });
 codes!(RejectKind, "refusal" {
     NotFound = 1,
     AlreadyExists = 2,
@@ -155,6 +156,7 @@ mod tests {
         check(TaskState::ALL);
         check(ExecutionResult::ALL);
         check(StartTaskState::ALL);
+        check(JobNodeTaskState::ALL);
         check(Cause::ALL);
         for limit in [RetryLimit::Unlimited, RetryLimit::Times(0), RetryLimit::Times(u32::MAX)] {
             assert_eq!(RetryLimit::from_code(limit.code()).unwrap(), limit);

@@ -8,8 +8,8 @@ use super::error::CodecError;
 use muster_controller_core::reject::RejectKind;
 use muster_controller_core::reply::{CreatedNode, Reply, TaskRefused};
 use muster_model::node::{Capabilities, MachineFacts};
-use muster_model::spec::{RetryLimit, TaskConstraints};
-use muster_model::{AccountName, Cause, FailureInfo, NodeId, PoolId, Resources, Timestamp};
+use muster_model::spec::{MemoryEscalation, RetryLimit, TaskConstraints};
+use muster_model::{AccountName, Cause, FailureInfo, NamedCounts, NodeId, PoolId, Resources, Timestamp};
 use prost::Message;
 use std::time::Duration;
 
@@ -112,6 +112,14 @@ impl SpanPart {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Message)]
+struct EscalationPart {
+    #[prost(uint32, tag = "1")]
+    factor_millis: u32,
+    #[prost(uint64, tag = "2")]
+    max_bytes: u64,
+}
+
 #[derive(Clone, PartialEq, Message)]
 struct ConstraintsPart {
     #[prost(message, optional, tag = "1")]
@@ -120,6 +128,8 @@ struct ConstraintsPart {
     retention_time: Option<SpanPart>,
     #[prost(sint64, optional, tag = "3")]
     max_task_retry_count: Option<i64>,
+    #[prost(message, optional, tag = "4")]
+    on_out_of_memory: Option<EscalationPart>,
 }
 
 /// The constraints that replaced a task's first ones.
@@ -128,6 +138,10 @@ pub(crate) fn constraints_bytes(constraints: &TaskConstraints) -> Vec<u8> {
         max_wall_clock_time: constraints.max_wall_clock_time.map(Into::into),
         retention_time: constraints.retention_time.map(Into::into),
         max_task_retry_count: constraints.max_task_retry_count.map(Coded::code),
+        on_out_of_memory: constraints.on_out_of_memory.map(|escalation| EscalationPart {
+            factor_millis: escalation.factor_millis,
+            max_bytes: escalation.max_bytes,
+        }),
     }
     .encode_to_vec()
 }
@@ -138,6 +152,10 @@ pub(crate) fn constraints(bytes: &[u8]) -> Result<TaskConstraints, CodecError> {
         max_wall_clock_time: part.max_wall_clock_time.as_ref().map(SpanPart::read).transpose()?,
         retention_time: part.retention_time.as_ref().map(SpanPart::read).transpose()?,
         max_task_retry_count: part.max_task_retry_count.map(RetryLimit::from_code).transpose()?,
+        on_out_of_memory: part.on_out_of_memory.map(|escalation| MemoryEscalation {
+            factor_millis: escalation.factor_millis,
+            max_bytes: escalation.max_bytes,
+        }),
     })
 }
 
@@ -175,6 +193,18 @@ struct FactsPart {
     pids_limit: bool,
     #[prost(bool, tag = "15")]
     user_switch: bool,
+    #[prost(uint32, tag = "16")]
+    gpus: u32,
+    #[prost(message, repeated, tag = "17")]
+    named: Vec<CountPart>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CountPart {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint64, tag = "2")]
+    count: u64,
 }
 
 /// A machine's facts without its boot time, which has a column.
@@ -196,6 +226,12 @@ pub(crate) fn facts_bytes(facts: &MachineFacts) -> Vec<u8> {
         cpu_limit: capabilities.cpu_limit,
         pids_limit: capabilities.pids_limit,
         user_switch: capabilities.user_switch,
+        gpus: capacity.gpus,
+        named: capacity
+            .named
+            .iter()
+            .map(|(name, count)| CountPart { name: name.to_owned(), count })
+            .collect(),
     }
     .encode_to_vec()
 }
@@ -214,6 +250,8 @@ pub(crate) fn facts(bytes: &[u8], boot_time: Timestamp) -> Result<MachineFacts, 
             cpu_millis: part.cpu_millis,
             memory_bytes: part.memory_bytes,
             disk_bytes: part.disk_bytes,
+            gpus: part.gpus,
+            named: NamedCounts::new(part.named.into_iter().map(|part| (part.name, part.count))),
         },
         capabilities: Capabilities {
             cgroup: part.cgroup,

@@ -5,7 +5,7 @@
 //! therefore be widened but not narrowed without a new format.
 
 use super::error::CodecError;
-use muster_model::spec::{JobSpec, PoolSpec, TaskSpec};
+use muster_model::spec::{JobSpec, PoolSpec, SweepSpec, TaskSpec};
 use muster_proto::wire;
 use prost::Message;
 
@@ -21,6 +21,10 @@ pub(crate) fn task_spec_bytes(spec: &TaskSpec) -> Vec<u8> {
     wire::Task::from(spec).encode_to_vec()
 }
 
+pub(crate) fn sweep_spec_bytes(spec: &SweepSpec) -> Vec<u8> {
+    wire::Sweep::from(spec).encode_to_vec()
+}
+
 pub(crate) fn pool_spec(bytes: &[u8]) -> Result<PoolSpec, CodecError> {
     read::<wire::Pool, _>("pool specification", bytes)
 }
@@ -31,6 +35,10 @@ pub(crate) fn job_spec(bytes: &[u8]) -> Result<JobSpec, CodecError> {
 
 pub(crate) fn task_spec(bytes: &[u8]) -> Result<TaskSpec, CodecError> {
     read::<wire::Task, _>("task specification", bytes)
+}
+
+pub(crate) fn sweep_spec(bytes: &[u8]) -> Result<SweepSpec, CodecError> {
+    read::<wire::Sweep, _>("sweep specification", bytes)
 }
 
 fn read<M, T>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError>

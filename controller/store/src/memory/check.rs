@@ -1,11 +1,12 @@
 //! Refuses a batch before anything of it is applied, as a database rolls one back.
 //!
-//! Follows which jobs and tasks each record of the batch makes and removes, on top of what is committed.
+//! Follows which jobs, sweeps and tasks each record of the batch makes and removes, on top of what is committed.
 
+use super::job::Task;
 use super::rows::MemoryRows;
 use crate::port::{StoreError, integer};
-use muster_controller_core::record::Record;
-use muster_model::{AccountName, JobId, TaskId, TaskKey};
+use muster_controller_core::record::{Record, SweepRow};
+use muster_model::{AccountName, JobId, SweepId, TaskId, TaskKey};
 use std::collections::{BTreeMap, BTreeSet};
 
 type JobKey = (AccountName, JobId);
@@ -14,15 +15,25 @@ type JobKey = (AccountName, JobId);
 struct Overlay<'r> {
     rows: &'r MemoryRows,
     jobs: BTreeMap<JobKey, bool>,
-    /// Jobs that were removed once: their committed tasks count no more.
+    /// Jobs that were removed once: their committed sweeps and tasks count no more.
     emptied: BTreeSet<JobKey>,
-    tasks: BTreeMap<(AccountName, TaskKey), bool>,
+    sweeps: BTreeMap<(JobKey, SweepId), bool>,
+    /// Whether a task is there, and of which sweep it is.
+    tasks: BTreeMap<(AccountName, TaskKey), (bool, Option<SweepId>)>,
+    /// Sweeps that were removed once: their committed members count no more.
+    swept: BTreeSet<(JobKey, SweepId)>,
 }
 
 /// Checks that every record can be applied in order.
 pub(super) fn check(rows: &MemoryRows, records: &[Record]) -> Result<(), StoreError> {
-    let mut overlay =
-        Overlay { rows, jobs: BTreeMap::new(), emptied: BTreeSet::new(), tasks: BTreeMap::new() };
+    let mut overlay = Overlay {
+        rows,
+        jobs: BTreeMap::new(),
+        emptied: BTreeSet::new(),
+        sweeps: BTreeMap::new(),
+        tasks: BTreeMap::new(),
+        swept: BTreeSet::new(),
+    };
     records.iter().try_for_each(|record| overlay.check(record))
 }
 
@@ -45,18 +56,34 @@ impl Overlay<'_> {
             Record::JobGone(account, job) => {
                 let key = (account.clone(), job.clone());
                 self.tasks.retain(|(owner, task), _| (owner, &task.job) != (account, job));
+                self.sweeps.retain(|(owner, _), _| *owner != key);
                 self.jobs.insert(key.clone(), false);
                 self.emptied.insert(key);
                 Ok(())
             }
-            Record::TaskSpec(row) => {
+            Record::Sweep(row) => self.check_new_sweep(row),
+            Record::SweepState(row) => {
+                self.check_sweep(&row.account, &row.job, &row.sweep, "state")?;
+                integer("revision", row.revision).map(drop)
+            }
+            Record::SweepGone(account, job, sweep) => {
+                self.mark_sweep_gone(account, job, sweep);
+                Ok(())
+            }
+            Record::Member(row) => {
+                self.check_sweep(&row.account, &row.job, &row.sweep, "member")?;
                 integer("sequence", row.sequence)?;
-                let key = (row.account.clone(), row.job.clone());
-                let known = self.jobs.get(&key).copied();
-                if !known.unwrap_or_else(|| self.rows.job(&row.account, &row.job).is_some()) {
-                    return Err(StoreError::UnknownJob { job: row.job.clone(), task: row.spec.id.clone() });
-                }
-                self.mark_task(&row.account, &row.job, &row.spec.id, true);
+                integer("index", row.index)?;
+                self.mark_task(&row.account, &row.job, &row.task, true, Some(row.sweep.clone()));
+                Ok(())
+            }
+            Record::JobNode(row) => {
+                self.check_job(&row.account, &row.job, "preparation on node", row.node.as_str())
+            }
+            Record::TaskSpec(row) => {
+                self.check_job(&row.account, &row.job, "task", row.spec.id.as_str())?;
+                integer("sequence", row.sequence)?;
+                self.mark_task(&row.account, &row.job, &row.spec.id, true, None);
                 Ok(())
             }
             Record::TaskState(row) => {
@@ -64,17 +91,19 @@ impl Overlay<'_> {
                 self.check_task(&row.account, &row.job, &row.task, "state")
             }
             Record::TaskGone(account, job, task) => {
-                self.mark_task(account, job, task, false);
+                self.mark_task(account, job, task, false, None);
                 Ok(())
             }
             Record::Attempt(row) => {
                 self.check_task(&row.account, &row.job, &row.task, "result of an attempt")
             }
             Record::File(row) => integer("size", row.size).map(drop),
+            Record::NumbersUsed(number) => integer("number", *number).map(drop),
             Record::PoolGone(..)
             | Record::NodeGone(..)
             | Record::Token(_)
             | Record::TokenGone(..)
+            | Record::JobNodeGone(..)
             | Record::FileGone(..)
             | Record::ContainerGone(..)
             | Record::Request(_)
@@ -82,9 +111,70 @@ impl Overlay<'_> {
         }
     }
 
-    fn mark_task(&mut self, account: &AccountName, job: &JobId, task: &TaskId, exists: bool) {
+    fn check_new_sweep(&mut self, row: &SweepRow) -> Result<(), StoreError> {
+        let (id, shape) = (&row.spec.id, row.spec.shape());
+        self.check_job(&row.account, &row.job, "sweep", id.as_str())?;
+        integer("sequence", row.sequence)?;
+        integer("first number", shape.first)?;
+        integer("step", shape.step)?;
+        integer("count", shape.count)?;
+        self.sweeps.insert(((row.account.clone(), row.job.clone()), id.clone()), true);
+        Ok(())
+    }
+
+    fn mark_sweep_gone(&mut self, account: &AccountName, job: &JobId, sweep: &SweepId) {
+        self.tasks.retain(|(owner, task), (_, of)| {
+            (owner, &task.job) != (account, job) || of.as_ref() != Some(sweep)
+        });
+        let key = ((account.clone(), job.clone()), sweep.clone());
+        self.sweeps.insert(key.clone(), false);
+        self.swept.insert(key);
+    }
+
+    fn mark_task(
+        &mut self,
+        account: &AccountName,
+        job: &JobId,
+        task: &TaskId,
+        exists: bool,
+        sweep: Option<SweepId>,
+    ) {
         let key = TaskKey { job: job.clone(), task: task.clone() };
-        self.tasks.insert((account.clone(), key), exists);
+        self.tasks.insert((account.clone(), key), (exists, sweep));
+    }
+
+    fn check_job(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        what: &'static str,
+        id: &str,
+    ) -> Result<(), StoreError> {
+        let known = self.jobs.get(&(account.clone(), job.clone())).copied();
+        if known.unwrap_or_else(|| self.rows.job(account, job).is_some()) {
+            return Ok(());
+        }
+        Err(StoreError::UnknownJob { job: job.clone(), what, id: id.to_owned() })
+    }
+
+    fn check_sweep(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        sweep: &SweepId,
+        what: &'static str,
+    ) -> Result<(), StoreError> {
+        self.check_job(account, job, what, sweep.as_str())?;
+        let key = (account.clone(), job.clone());
+        let committed = || {
+            let known = self.rows.job(account, job).is_some_and(|job| job.sweeps.contains_key(sweep));
+            known && !self.emptied.contains(&key)
+        };
+        let known = self.sweeps.get(&(key.clone(), sweep.clone())).copied();
+        if known.unwrap_or_else(committed) {
+            return Ok(());
+        }
+        Err(StoreError::UnknownSweep { job: job.clone(), sweep: sweep.clone(), what })
     }
 
     fn check_task(
@@ -96,10 +186,14 @@ impl Overlay<'_> {
     ) -> Result<(), StoreError> {
         let key = (account.clone(), TaskKey { job: job.clone(), task: task.clone() });
         let committed = || {
-            !self.emptied.contains(&(account.clone(), job.clone()))
-                && self.rows.task(account, &key.1).is_some()
+            let owner = (account.clone(), job.clone());
+            let row = self.rows.job(account, job).and_then(|job| job.tasks.get(task));
+            let swept = row
+                .and_then(Task::sweep)
+                .is_some_and(|sweep| self.swept.contains(&(owner.clone(), sweep.clone())));
+            row.is_some() && !swept && !self.emptied.contains(&owner)
         };
-        if self.tasks.get(&key).copied().unwrap_or_else(committed) {
+        if self.tasks.get(&key).map_or_else(committed, |(exists, _)| *exists) {
             Ok(())
         } else {
             Err(StoreError::UnknownTask { task: key.1, what })

@@ -7,15 +7,16 @@ use super::rows::{ByAccount, MemoryRows};
 use super::shared::{Shared, read};
 use crate::port::{Reader, StoreError};
 use crate::query::{
-    AccountProperty, AttemptProperty, ContainerProperty, Fields, FileProperty, JobProperty, NodeProperty,
-    Page, PoolProperty, Property, Query, TaskProperty, TokenProperty, compare_places,
+    AccountProperty, AttemptProperty, ContainerProperty, Fields, FileProperty, JobNodeProperty, JobProperty,
+    NodeProperty, Page, PoolProperty, Property, Query, SweepProperty, TaskProperty, TokenProperty,
+    compare_places,
 };
-use crate::view::{ContainerView, TaskView};
+use crate::view::{ContainerView, SweepView, TaskView};
 use muster_controller_core::record::{
-    AccountRow, AttemptRow, FileRow, JobRow, NodeRow, PoolRow, TaskSpecRow, TokenRow,
+    AccountRow, AttemptRow, FileRow, JobNodeRow, JobRow, NodeRow, PoolRow, TaskSpecRow, TokenRow,
 };
 use muster_model::{
-    AccountName, AttemptId, ContainerName, Digest, FilePath, JobId, NodeId, PoolId, TaskKey, TokenId,
+    AccountName, AttemptId, ContainerName, Digest, FilePath, JobId, NodeId, PoolId, SweepId, TaskKey, TokenId,
 };
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -121,8 +122,50 @@ impl Reader for MemoryReader {
         list(jobs.map(|job| JobRow::clone(&job.row)), query, &[account.as_str()])
     }
 
+    fn sweep(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        sweep: &SweepId,
+    ) -> Result<Option<SweepView>, StoreError> {
+        let rows = self.rows();
+        Ok(rows.job(account, job).and_then(|job| job.sweeps.get(sweep)?.view()))
+    }
+
+    fn sweeps(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        query: &Query<SweepProperty>,
+    ) -> Result<Page<SweepView>, StoreError> {
+        let rows = self.rows();
+        let sweeps = rows.job(account, job).into_iter().flat_map(|job| job.sweeps.values());
+        list(sweeps.filter_map(super::job::Sweep::view), query, &[account.as_str(), job.as_str()])
+    }
+
+    fn job_node(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        node: &NodeId,
+    ) -> Result<Option<JobNodeRow>, StoreError> {
+        let rows = self.rows();
+        Ok(rows.job(account, job).and_then(|job| job.nodes.get(node)).map(|row| JobNodeRow::clone(row)))
+    }
+
+    fn job_nodes(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        query: &Query<JobNodeProperty>,
+    ) -> Result<Page<JobNodeRow>, StoreError> {
+        let rows = self.rows();
+        let nodes = rows.job(account, job).into_iter().flat_map(|job| job.nodes.values());
+        list(nodes.map(|row| JobNodeRow::clone(row)), query, &[account.as_str(), job.as_str()])
+    }
+
     fn task(&self, account: &AccountName, task: &TaskKey) -> Result<Option<TaskView>, StoreError> {
-        Ok(self.rows().task(account, task).and_then(super::rows::Task::view))
+        Ok(self.rows().job(account, &task.job).and_then(|job| job.task(&task.task)))
     }
 
     fn tasks(
@@ -132,8 +175,8 @@ impl Reader for MemoryReader {
         query: &Query<TaskProperty>,
     ) -> Result<Page<TaskView>, StoreError> {
         let rows = self.rows();
-        let tasks = rows.job(account, job).into_iter().flat_map(|job| job.tasks.values());
-        list(tasks.filter_map(super::rows::Task::view), query, &[account.as_str(), job.as_str()])
+        let tasks = rows.job(account, job).into_iter().flat_map(super::job::Job::all_tasks);
+        list(tasks, query, &[account.as_str(), job.as_str()])
     }
 
     fn task_specs(
@@ -142,15 +185,13 @@ impl Reader for MemoryReader {
         tasks: &[TaskKey],
     ) -> Result<Vec<Option<TaskSpecRow>>, StoreError> {
         let rows = self.rows();
-        Ok(tasks
-            .iter()
-            .map(|key| rows.task(account, key).map(|task| TaskSpecRow::clone(&task.spec)))
-            .collect())
+        let spec = |key: &TaskKey| rows.job(account, &key.job)?.task(&key.task).map(|task| task.spec);
+        Ok(tasks.iter().map(spec).collect())
     }
 
     fn attempt(&self, account: &AccountName, attempt: &AttemptId) -> Result<Option<AttemptRow>, StoreError> {
         let rows = self.rows();
-        let task = rows.task(account, &attempt.task_key());
+        let task = rows.job(account, &attempt.job).and_then(|job| job.row(&attempt.task));
         Ok(task.and_then(|task| task.attempts.get(&attempt.number)).map(|row| AttemptRow::clone(row)))
     }
 
@@ -161,7 +202,8 @@ impl Reader for MemoryReader {
         query: &Query<AttemptProperty>,
     ) -> Result<Page<AttemptRow>, StoreError> {
         let rows = self.rows();
-        let attempts = rows.task(account, task).into_iter().flat_map(|task| task.attempts.values());
+        let found = rows.job(account, &task.job).and_then(|job| job.row(&task.task));
+        let attempts = found.into_iter().flat_map(|task| task.attempts.values());
         let scope = [account.as_str(), task.job.as_str(), task.task.as_str()];
         list(attempts.map(|row| AttemptRow::clone(row)), query, &scope)
     }

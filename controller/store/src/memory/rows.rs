@@ -3,15 +3,13 @@
 //! Rows are behind `Arc`, so that a copy of all maps copies no row. A record that reaches `apply` has been checked:
 //! its job and its task are there.
 
-use crate::port::StoreError;
-use crate::view::TaskView;
+use super::job::Job;
 use muster_controller_core::record::{
-    AccountRow, AttemptRow, FileRow, JobRow, NodeRow, PoolRow, Record, RequestRow, Rows, TaskSpecRow,
+    AccountRow, AttemptRow, FileRow, JobRow, NodeRow, PoolRow, Record, RequestRow, Rows, TaskRows,
     TaskStateRow, TokenRow,
 };
 use muster_model::{
-    AccountName, AttemptNumber, ContainerName, FilePath, JobId, NodeId, PoolId, RequestId, TaskId, TaskKey,
-    Timestamp, TokenId,
+    AccountName, ContainerName, FilePath, JobId, NodeId, PoolId, RequestId, Timestamp, TokenId,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,21 +27,7 @@ pub(super) struct MemoryRows {
     pub(super) jobs: ByAccount<JobId, Job>,
     pub(super) containers: ByAccount<ContainerName, Container>,
     pub(super) requests: ByAccount<RequestId, Arc<RequestRow>>,
-}
-
-/// A job with its tasks.
-#[derive(Debug, Clone)]
-pub(super) struct Job {
-    pub(super) row: Arc<JobRow>,
-    pub(super) tasks: BTreeMap<TaskId, Task>,
-}
-
-/// A task with its ledger of attempts.
-#[derive(Debug, Clone)]
-pub(super) struct Task {
-    pub(super) spec: Arc<TaskSpecRow>,
-    pub(super) state: Option<Arc<TaskStateRow>>,
-    pub(super) attempts: BTreeMap<AttemptNumber, Arc<AttemptRow>>,
+    pub(super) numbers_used: u64,
 }
 
 /// A container with its files.
@@ -51,14 +35,6 @@ pub(super) struct Task {
 pub(super) struct Container {
     pub(super) created: Timestamp,
     pub(super) files: BTreeMap<FilePath, Arc<FileRow>>,
-}
-
-impl Task {
-    /// Both halves; none while the state has not been written.
-    pub(super) fn view(&self) -> Option<TaskView> {
-        let state = self.state.as_ref()?;
-        Some(TaskView { spec: TaskSpecRow::clone(&self.spec), state: TaskStateRow::clone(state) })
-    }
 }
 
 fn put<K: Ord, V>(rows: &mut ByAccount<K, V>, account: &AccountName, key: K, row: V) {
@@ -90,22 +66,34 @@ impl MemoryRows {
             Record::TokenGone(account, token) => remove(&mut self.tokens, account, token),
             Record::Job(row) => self.put_job(row),
             Record::JobGone(account, job) => remove(&mut self.jobs, account, job),
-            Record::TaskSpec(row) => self.put_task_spec(row),
-            Record::TaskState(row) => {
-                if let Some(task) = self.task_mut(&row.account, &row.job, &row.task) {
-                    task.state = Some(Arc::new(TaskStateRow::clone(row)));
-                }
+            Record::Sweep(row) => self.in_job(&row.account, &row.job, |job| job.put_sweep(row)),
+            Record::SweepState(row) => {
+                self.in_job(&row.account, &row.job, |job| job.put_sweep_state(row));
             }
-            Record::TaskGone(account, job, task) => {
-                if let Some(job) = self.jobs.get_mut(account).and_then(|jobs| jobs.get_mut(job)) {
-                    job.tasks.remove(task);
-                }
+            Record::SweepGone(account, job, sweep) => {
+                self.in_job(account, job, |job| job.remove_sweep(sweep));
             }
-            Record::Attempt(row) => {
-                if let Some(task) = self.task_mut(&row.account, &row.job, &row.task) {
+            Record::Member(row) => self.in_job(&row.account, &row.job, |job| job.put_member(row)),
+            Record::JobNode(row) => self.in_job(&row.account, &row.job, |job| {
+                job.nodes.insert(row.node.clone(), Arc::new(row.as_ref().clone()));
+            }),
+            Record::JobNodeGone(account, job, node) => self.in_job(account, job, |job| {
+                job.nodes.remove(node);
+            }),
+            Record::TaskSpec(row) => self.in_job(&row.account, &row.job, |job| job.put_task_spec(row)),
+            Record::TaskState(row) => self.in_job(&row.account, &row.job, |job| {
+                if let Some(task) = job.tasks.get_mut(&row.task) {
+                    task.state = Arc::new(TaskStateRow::clone(row));
+                }
+            }),
+            Record::TaskGone(account, job, task) => self.in_job(account, job, |job| {
+                job.tasks.remove(task);
+            }),
+            Record::Attempt(row) => self.in_job(&row.account, &row.job, |job| {
+                if let Some(task) = job.tasks.get_mut(&row.task) {
                     task.attempts.insert(row.number, Arc::new(AttemptRow::clone(row)));
                 }
-            }
+            }),
             Record::File(row) => self.put_file(row),
             Record::FileGone(account, container, path) => {
                 if let Some(container) = self.containers.get_mut(account).and_then(|c| c.get_mut(container)) {
@@ -113,6 +101,7 @@ impl MemoryRows {
                 }
             }
             Record::ContainerGone(account, container) => remove(&mut self.containers, account, container),
+            Record::NumbersUsed(number) => self.numbers_used = *number,
             Record::Request(row) => {
                 put(&mut self.requests, &row.account, row.id.clone(), Arc::new(row.clone()))
             }
@@ -126,22 +115,15 @@ impl MemoryRows {
         match jobs.get_mut(&row.spec.id) {
             Some(job) => job.row = row,
             None => {
-                jobs.insert(row.spec.id.clone(), Job { row, tasks: BTreeMap::new() });
+                jobs.insert(row.spec.id.clone(), Job::new(row));
             }
         }
     }
 
-    fn put_task_spec(&mut self, row: &TaskSpecRow) {
-        let Some(job) = self.jobs.get_mut(&row.account).and_then(|jobs| jobs.get_mut(&row.job)) else {
-            return;
-        };
-        let spec = Arc::new(row.clone());
-        match job.tasks.get_mut(&row.spec.id) {
-            Some(task) => task.spec = spec,
-            None => {
-                let task = Task { spec, state: None, attempts: BTreeMap::new() };
-                job.tasks.insert(row.spec.id.clone(), task);
-            }
+    /// Changes a job, if it is there.
+    fn in_job(&mut self, account: &AccountName, job: &JobId, change: impl FnOnce(&mut Job)) {
+        if let Some(job) = self.jobs.get_mut(account).and_then(|jobs| jobs.get_mut(job)) {
+            change(job);
         }
     }
 
@@ -154,36 +136,46 @@ impl MemoryRows {
             .insert(row.path.clone(), Arc::new(row.clone()));
     }
 
-    fn task_mut(&mut self, account: &AccountName, job: &JobId, task: &TaskId) -> Option<&mut Task> {
-        self.jobs.get_mut(account)?.get_mut(job)?.tasks.get_mut(task)
-    }
-
     pub(super) fn job(&self, account: &AccountName, job: &JobId) -> Option<&Job> {
         self.jobs.get(account)?.get(job)
     }
 
-    pub(super) fn task(&self, account: &AccountName, key: &TaskKey) -> Option<&Task> {
-        self.job(account, &key.job)?.tasks.get(&key.task)
+    fn all_jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values().flat_map(BTreeMap::values)
     }
 
-    /// Every row that decides.
-    pub(super) fn load(&self) -> Result<Rows, StoreError> {
-        let mut tasks = Vec::new();
-        for task in self.jobs.values().flat_map(BTreeMap::values).flat_map(|job| job.tasks.values()) {
-            let damaged = StoreError::Damaged { doing: "reading a task that has no state", cause: None };
-            let view = task.view().ok_or(damaged)?;
-            tasks.push((view.spec, view.state));
-        }
-        tasks.sort_by_key(|(spec, _)| spec.sequence);
-        Ok(Rows {
+    /// Every row that decides but tasks and members.
+    pub(super) fn load(&self) -> Rows {
+        let mut sweeps: Vec<_> = self
+            .all_jobs()
+            .flat_map(|job| job.sweeps.values())
+            .filter_map(|sweep| sweep.view().map(|view| (view.row, view.state)))
+            .collect();
+        sweeps.sort_by_key(|(row, _)| row.sequence);
+        Rows {
             accounts: self.accounts.values().map(|row| AccountRow::clone(row)).collect(),
             pools: all(&self.pools),
             nodes: all(&self.nodes),
             tokens: all(&self.tokens),
-            jobs: self.jobs.values().flat_map(BTreeMap::values).map(|job| JobRow::clone(&job.row)).collect(),
-            tasks,
+            jobs: self.all_jobs().map(|job| JobRow::clone(&job.row)).collect(),
+            sweeps,
+            job_nodes: self
+                .all_jobs()
+                .flat_map(|job| job.nodes.values())
+                .map(|row| row.as_ref().clone())
+                .collect(),
+            tasks: Vec::new(),
+            members: Vec::new(),
             requests: all(&self.requests),
-        })
+            numbers_used: self.numbers_used,
+        }
+    }
+
+    /// Hands every task and member to `each`.
+    pub(super) fn load_tasks(&self, each: &mut dyn FnMut(TaskRows)) {
+        for task in self.all_jobs().flat_map(|job| job.tasks.values()) {
+            each(task.rows());
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::check::check;
 use super::reader::MemoryReader;
 use super::shared::{Shared, read};
 use crate::port::{Reader, Store, StoreError};
-use muster_controller_core::record::{Record, Rows};
+use muster_controller_core::record::{Record, Rows, TaskRows};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// A store in memory. Rows live as long as the store or one of its readers does.
@@ -35,7 +35,13 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn load(&mut self) -> Result<Rows, StoreError> {
-        read(&self.rows).load()
+        Ok(read(&self.rows).load())
+    }
+
+    fn load_tasks(&mut self, each: &mut dyn FnMut(TaskRows)) -> Result<(), StoreError> {
+        let rows = Arc::clone(&read(&self.rows));
+        rows.load_tasks(each);
+        Ok(())
     }
 
     fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {

@@ -144,7 +144,8 @@ impl<P: Property> Comparison<P> {
         &self.value
     }
 
-    pub(super) fn matches(&self, row: &impl Fields<P>) -> bool {
+    /// Whether `row` satisfies it.
+    pub(crate) fn matches(&self, row: &impl Fields<P>) -> bool {
         let Some(field) = row.field(self.property) else { return self.op == Op::NotEqual };
         if self.op == Op::Prefix {
             return match (field, &self.value) {
@@ -201,7 +202,8 @@ pub(crate) fn compare_text(kind: Kind, left: &str, right: &str) -> Ordering {
     }
 }
 
-fn starts_with(kind: Kind, text: &str, prefix: &str) -> bool {
+/// Whether a text begins with another, as `kind` compares them.
+pub(crate) fn starts_with(kind: Kind, text: &str, prefix: &str) -> bool {
     let Some(head) = text.as_bytes().get(..prefix.len()) else { return false };
     match kind {
         Kind::Path => head == prefix.as_bytes(),

@@ -4,15 +4,20 @@
 //! of a row in an order. The columns that hold the same values in SQLite are in `sqlite/columns`.
 
 use super::property::{
-    AccountProperty, AttemptProperty, ContainerProperty, FileProperty, JobProperty, NodeProperty,
-    PoolProperty, TaskProperty, TokenProperty,
+    AccountProperty, AttemptProperty, ContainerProperty, FileProperty, JobNodeProperty, JobProperty,
+    NodeProperty, PoolProperty, SweepProperty, TaskProperty, TokenProperty,
 };
 use super::value::{Field, Fields, Place};
-use crate::view::{ContainerView, TaskView};
-use muster_controller_core::record::{AccountRow, AttemptRow, FileRow, JobRow, NodeRow, PoolRow, TokenRow};
+use crate::view::{ContainerView, SweepView, TaskView};
+use muster_controller_core::record::{
+    AccountRow, AttemptRow, FileRow, JobNodeRow, JobNodeTask, JobRow, NodeRow, PoolRow, TaskStateRow,
+    TokenRow,
+};
+use muster_model::spec::split_member;
+use muster_model::{SweepId, Timestamp};
 
 /// Numbers beyond `i64` cannot be stored, so that the largest stands in for none.
-fn integer(number: u64) -> i64 {
+pub(crate) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -97,23 +102,53 @@ impl Fields<JobProperty> for JobRow {
     }
 }
 
+/// What a task's properties are made of beside its state, wherever it comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TaskHead<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) display_name: &'a str,
+    pub(crate) created: Timestamp,
+    /// For a member of a sweep: the sweep, and the member's number in it.
+    pub(crate) sweep: Option<(&'a SweepId, u64)>,
+}
+
+/// A property of a task.
+pub(crate) fn task_field<'a>(
+    head: TaskHead<'a>,
+    state: &'a TaskStateRow,
+    property: TaskProperty,
+) -> Option<Field<'a>> {
+    match property {
+        TaskProperty::Id => Some(Field::Text(head.id)),
+        TaskProperty::DisplayName => Some(Field::Text(head.display_name)),
+        TaskProperty::State => Some(Field::Name(state.state.as_str())),
+        TaskProperty::StateTransitionTime => Some(Field::Time(state.state_since)),
+        TaskProperty::CreateTime => Some(Field::Time(head.created)),
+        TaskProperty::UpdateTime => Some(Field::Time(state.modified)),
+        TaskProperty::NodeId => state.node.as_ref().map(|node| Field::Text(node.as_str())),
+        TaskProperty::StartTime => state.started.map(Field::Time),
+        TaskProperty::EndTime => state.ended.map(Field::Time),
+        TaskProperty::ExitCode => state.exit_code.map(|code| Field::Integer(code.into())),
+        TaskProperty::Result => state.result.map(|result| Field::Name(result.as_str())),
+        TaskProperty::FailureCause => state.failure.as_ref().map(|f| Field::Name(f.cause.as_str())),
+        TaskProperty::RetryCount => Some(Field::Integer(state.retry_count.into())),
+        TaskProperty::RequeueCount => Some(Field::Integer(state.requeue_count.into())),
+        TaskProperty::SweepId => head.sweep.map(|(sweep, _)| Field::Text(sweep.as_str())),
+        TaskProperty::SweepNumber => head.sweep.map(|(_, number)| Field::Integer(integer(number))),
+    }
+}
+
 impl Fields<TaskProperty> for TaskView {
     fn field(&self, property: TaskProperty) -> Option<Field<'_>> {
-        let (spec, state) = (&self.spec, &self.state);
-        match property {
-            TaskProperty::Id => Some(Field::Text(spec.spec.id.as_str())),
-            TaskProperty::DisplayName => Some(Field::Text(&spec.spec.display_name)),
-            TaskProperty::State => Some(Field::Name(state.state.as_str())),
-            TaskProperty::StateTransitionTime => Some(Field::Time(state.state_since)),
-            TaskProperty::CreateTime => Some(Field::Time(spec.created)),
-            TaskProperty::UpdateTime => Some(Field::Time(state.modified)),
-            TaskProperty::NodeId => state.node.as_ref().map(|node| Field::Text(node.as_str())),
-            TaskProperty::StartTime => state.started.map(Field::Time),
-            TaskProperty::EndTime => state.ended.map(Field::Time),
-            TaskProperty::ExitCode => state.exit_code.map(|code| Field::Integer(code.into())),
-            TaskProperty::Result => state.result.map(|result| Field::Name(result.as_str())),
-            TaskProperty::FailureCause => state.failure.as_ref().map(|f| Field::Name(f.cause.as_str())),
-        }
+        let spec = &self.spec.spec;
+        let number = || split_member(&spec.id).map(|(_, number)| number);
+        let head = TaskHead {
+            id: spec.id.as_str(),
+            display_name: &spec.display_name,
+            created: self.spec.created,
+            sweep: self.sweep.as_ref().and_then(|(sweep, _)| Some((sweep, number()?))),
+        };
+        task_field(head, &self.state, property)
     }
 
     fn place(&self, property: TaskProperty) -> Place {
@@ -122,6 +157,55 @@ impl Fields<TaskProperty> for TaskView {
         }
         Place::of(self.field(property))
     }
+}
+
+impl Fields<SweepProperty> for SweepView {
+    fn field(&self, property: SweepProperty) -> Option<Field<'_>> {
+        let spec = &self.row.spec;
+        Some(match property {
+            SweepProperty::Id => Field::Text(spec.id.as_str()),
+            SweepProperty::DisplayName => Field::Text(&spec.template.display_name),
+            SweepProperty::Count => Field::Integer(integer(spec.count())),
+            SweepProperty::Deleting => Field::Boolean(self.state.deleting),
+            SweepProperty::CreateTime => Field::Time(self.row.created),
+            SweepProperty::UpdateTime => Field::Time(self.state.modified),
+        })
+    }
+
+    fn place(&self, property: SweepProperty) -> Place {
+        if property == SweepProperty::CreateTime {
+            return Place::Integer(integer(self.row.sequence));
+        }
+        Place::of(self.field(property))
+    }
+}
+
+impl Fields<JobNodeProperty> for JobNodeRow {
+    fn field(&self, property: JobNodeProperty) -> Option<Field<'_>> {
+        let (preparation, release) = (Some(&self.preparation), self.release.as_ref());
+        match property {
+            JobNodeProperty::NodeId => Some(Field::Text(self.node.as_str())),
+            JobNodeProperty::PoolId => Some(Field::Text(self.pool.as_str())),
+            JobNodeProperty::PreparationState => preparation.map(|task| Field::Name(task.state.as_str())),
+            JobNodeProperty::ReleaseState => release.map(|task| Field::Name(task.state.as_str())),
+            JobNodeProperty::PreparationStartTime => preparation.and_then(|t| t.started).map(Field::Time),
+            JobNodeProperty::ReleaseStartTime => release.and_then(|t| t.started).map(Field::Time),
+            JobNodeProperty::PreparationEndTime => preparation.and_then(|t| t.ended).map(Field::Time),
+            JobNodeProperty::ReleaseEndTime => release.and_then(|t| t.ended).map(Field::Time),
+            JobNodeProperty::PreparationExitCode => exit_code(preparation),
+            JobNodeProperty::ReleaseExitCode => exit_code(release),
+            JobNodeProperty::PreparationResult => result(preparation),
+            JobNodeProperty::ReleaseResult => result(release),
+        }
+    }
+}
+
+fn exit_code(task: Option<&JobNodeTask>) -> Option<Field<'_>> {
+    task.and_then(|task| task.exit_code).map(|code| Field::Integer(code.into()))
+}
+
+fn result(task: Option<&JobNodeTask>) -> Option<Field<'_>> {
+    task.and_then(|task| task.result).map(|result| Field::Name(result.as_str()))
 }
 
 impl Fields<AttemptProperty> for AttemptRow {

@@ -19,9 +19,11 @@ pub use filter::{FILTER_COMPARISONS_MAX, FILTER_DEPTH_MAX, Filter, FilterError};
 pub use page::{ORDER_TERMS_MAX, OrderBy, Page, Query, QueryError};
 pub use parse::{OrderError, ParseError, parse_filter, parse_order};
 pub use property::{
-    AccountProperty, AttemptProperty, ContainerProperty, FileProperty, JobProperty, Kind, NodeProperty, Op,
-    PoolProperty, Property, TaskProperty, TokenProperty,
+    AccountProperty, AttemptProperty, ContainerProperty, FileProperty, JobNodeProperty, JobProperty, Kind,
+    NodeProperty, Op, PoolProperty, Property, SweepProperty, TaskProperty, TokenProperty,
 };
 pub use value::{Field, Fields, Place, Value};
 
+pub(crate) use comparison::{compare_text, starts_with};
+pub(crate) use fields::{TaskHead, integer, task_field};
 pub(crate) use page::{Plan, compare_places};

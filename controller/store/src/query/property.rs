@@ -7,8 +7,8 @@
 
 use muster_model::Cause;
 use muster_model::state::{
-    AllocationState, ExecutionResult, JobState, NodeState, PoolState, SchedulingState, StartTaskState,
-    TaskState, UnknownName,
+    AllocationState, ExecutionResult, JobNodeTaskState, JobState, NodeState, PoolState, SchedulingState,
+    StartTaskState, TaskState, UnknownName,
 };
 use std::fmt::Debug;
 
@@ -274,6 +274,62 @@ properties!(
         Result = "execution_info.result", one_of!(ExecutionResult), false;
         /// Why it failed.
         FailureCause = "execution_info.failure_info.cause", one_of!(Cause), false;
+        /// How often it was tried again for failures of its own.
+        RetryCount = "execution_info.retry_count", Kind::Integer, false;
+        /// How often it went back to waiting on request.
+        RequeueCount = "execution_info.requeue_count", Kind::Integer, false;
+        /// The sweep that it is a member of.
+        SweepId = "sweep_id", Kind::Id, false;
+        /// Its number in that sweep.
+        SweepNumber = "sweep_number", Kind::Integer, false;
+    }
+);
+
+properties!(
+    /// Properties of the sweeps of a job.
+    SweepProperty, "sweeps", key Id, order (CreateTime, false) {
+        /// The id.
+        Id = "id", Kind::Id, true;
+        /// The template's text for people.
+        DisplayName = "template.display_name", Kind::Text, false;
+        /// How many members it was made with.
+        Count = "count", Kind::Integer, false;
+        /// Whether it is on its way out.
+        Deleting = "deleting", Kind::Boolean, false;
+        /// When it was made. Ordered by the sequence of creation, which a stepped clock cannot change.
+        CreateTime = "create_time", Kind::Time, true;
+        /// When it last changed.
+        UpdateTime = "update_time", Kind::Time, true;
+    }
+);
+
+properties!(
+    /// Properties of what a job's preparation and release tasks did on nodes.
+    JobNodeProperty, "job preparation and release task statuses", key NodeId, order (NodeId, false) {
+        /// The node.
+        NodeId = "node_id", Kind::Id, true;
+        /// Its pool.
+        PoolId = "pool_id", Kind::Id, false;
+        /// Where the preparation task is.
+        PreparationState = "job_preparation_task_execution_info.state", one_of!(JobNodeTaskState), false;
+        /// When its attempt started.
+        PreparationStartTime = "job_preparation_task_execution_info.start_time", Kind::Time, false;
+        /// When its attempt ended.
+        PreparationEndTime = "job_preparation_task_execution_info.end_time", Kind::Time, false;
+        /// Its exit code.
+        PreparationExitCode = "job_preparation_task_execution_info.exit_code", Kind::Integer, false;
+        /// How it counts.
+        PreparationResult = "job_preparation_task_execution_info.result", one_of!(ExecutionResult), false;
+        /// Where the release task is.
+        ReleaseState = "job_release_task_execution_info.state", one_of!(JobNodeTaskState), false;
+        /// When its attempt started.
+        ReleaseStartTime = "job_release_task_execution_info.start_time", Kind::Time, false;
+        /// When its attempt ended.
+        ReleaseEndTime = "job_release_task_execution_info.end_time", Kind::Time, false;
+        /// Its exit code.
+        ReleaseExitCode = "job_release_task_execution_info.exit_code", Kind::Integer, false;
+        /// How it counts.
+        ReleaseResult = "job_release_task_execution_info.result", one_of!(ExecutionResult), false;
     }
 );
 
@@ -341,6 +397,8 @@ mod tests {
         check::<JobProperty>();
         check::<TaskProperty>();
         check::<AttemptProperty>();
+        check::<SweepProperty>();
+        check::<JobNodeProperty>();
         check::<ContainerProperty>();
         check::<FileProperty>();
     }

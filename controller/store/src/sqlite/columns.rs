@@ -6,13 +6,13 @@
 
 use crate::codec::Coded;
 use crate::query::{
-    AccountProperty, AttemptProperty, ContainerProperty, FileProperty, JobProperty, NodeProperty,
-    PoolProperty, Property, TaskProperty, TokenProperty,
+    AccountProperty, AttemptProperty, ContainerProperty, FileProperty, JobNodeProperty, JobProperty,
+    NodeProperty, PoolProperty, Property, SweepProperty, TaskProperty, TokenProperty,
 };
 use muster_model::Cause;
 use muster_model::state::{
-    AllocationState, ExecutionResult, JobState, NodeState, PoolState, SchedulingState, StartTaskState,
-    TaskState,
+    AllocationState, ExecutionResult, JobNodeTaskState, JobState, NodeState, PoolState, SchedulingState,
+    StartTaskState, TaskState,
 };
 
 /// A column, and how names of a closed list are written in it.
@@ -124,26 +124,68 @@ impl Stored for JobProperty {
     }
 }
 
+/// A task that nothing has happened to has no row `s`: what it has all the same is said here, as `view::untouched` does
+/// (1 is the code of `active`). The sweep is `w`.
 impl Stored for TaskProperty {
     fn column(self) -> Column {
         match self {
             Self::Id => column("t.id"),
             Self::DisplayName => column("t.display_name"),
-            Self::State => coded!(column("s.state"), TaskState),
-            Self::StateTransitionTime => column("s.state_since"),
+            Self::State => coded!(column("ifnull(s.state, 1)"), TaskState),
+            Self::StateTransitionTime => column("ifnull(s.state_since, t.created)"),
             Self::CreateTime => column("t.created"),
-            Self::UpdateTime => column("s.modified"),
+            Self::UpdateTime => column("ifnull(s.modified, t.created)"),
             Self::NodeId => nullable("s.node"),
             Self::StartTime => nullable("s.started"),
             Self::EndTime => nullable("s.ended"),
             Self::ExitCode => nullable("s.exit_code"),
             Self::Result => coded!(nullable("s.result"), ExecutionResult),
             Self::FailureCause => coded!(nullable("s.cause"), Cause),
+            Self::RetryCount => column("ifnull(s.retry_count, 0)"),
+            Self::RequeueCount => column("ifnull(s.requeue_count, 0)"),
+            Self::SweepId => nullable("w.id"),
+            Self::SweepNumber => nullable("(w.first + t.member * w.step)"),
         }
     }
 
     fn order_column(self) -> &'static str {
         if self == Self::CreateTime { "t.sequence" } else { self.column().name }
+    }
+}
+
+impl Stored for SweepProperty {
+    fn column(self) -> Column {
+        match self {
+            Self::Id => column("w.id"),
+            Self::DisplayName => column("w.display_name"),
+            Self::Count => column("w.count"),
+            Self::Deleting => column("x.deleting"),
+            Self::CreateTime => column("w.created"),
+            Self::UpdateTime => column("x.modified"),
+        }
+    }
+
+    fn order_column(self) -> &'static str {
+        if self == Self::CreateTime { "w.sequence" } else { self.column().name }
+    }
+}
+
+impl Stored for JobNodeProperty {
+    fn column(self) -> Column {
+        match self {
+            Self::NodeId => column("m.node"),
+            Self::PoolId => column("m.pool"),
+            Self::PreparationState => coded!(column("m.prep_state"), JobNodeTaskState),
+            Self::PreparationStartTime => nullable("m.prep_started"),
+            Self::PreparationEndTime => nullable("m.prep_ended"),
+            Self::PreparationExitCode => nullable("m.prep_exit_code"),
+            Self::PreparationResult => coded!(nullable("m.prep_result"), ExecutionResult),
+            Self::ReleaseState => coded!(nullable("m.rel_state"), JobNodeTaskState),
+            Self::ReleaseStartTime => nullable("m.rel_started"),
+            Self::ReleaseEndTime => nullable("m.rel_ended"),
+            Self::ReleaseExitCode => nullable("m.rel_exit_code"),
+            Self::ReleaseResult => coded!(nullable("m.rel_result"), ExecutionResult),
+        }
     }
 }
 

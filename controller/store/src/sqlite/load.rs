@@ -1,15 +1,16 @@
 //! Reading every row that decides, for the core to start from.
 //!
-//! Tasks are read in the order of their keys, which is nearly that of their sequence numbers, and put in order in
-//! memory: an index over all sequence numbers would cost every insert to save this sort.
+//! Tasks and members are handed on one by one in the order of their keys: a million of them are never in memory together.
+//! Rows below a deleted job or sweep that `tidy` has not reached are passed over.
 
 use super::fault::fault;
 use super::row::{self, Cells, RowError, unreadable};
+use super::row_sweep;
+use super::row_task::{self, Origin};
 use crate::port::StoreError;
-use muster_controller_core::record::{Rows, TaskSpecRow, TaskStateRow};
-use muster_model::{AccountName, JobId};
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row};
+use muster_controller_core::record::{JobNodeRow, Rows, SweepRow, SweepStateRow, TaskRows};
+use muster_model::{AccountName, JobId, SweepId};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 use std::collections::BTreeMap;
 
 const DOING: &str = "loading all rows";
@@ -26,7 +27,7 @@ pub(super) fn load(connection: &Connection) -> Result<Rows, StoreError> {
         format!("SELECT {} FROM account a JOIN tenant n ON n.key = a.tenant ORDER BY n.name", row::ACCOUNT);
     let accounts = collect(connection, "account", &sql, |row| row::account(&mut Cells::new(row)))?;
     let jobs = of_tenants(connection, "job", "job j", "j.tenant", row::JOB, &tenants, row::job)?;
-    let tasks = tasks(connection, &jobs_by_key(connection, &tenants)?)?;
+    let by_key = jobs_by_key(connection, &tenants)?;
     Ok(Rows {
         accounts,
         pools: of_tenants(connection, "pool", "pool p", "p.tenant", row::POOL, &tenants, row::pool)?,
@@ -41,7 +42,10 @@ pub(super) fn load(connection: &Connection) -> Result<Rows, StoreError> {
             row::token,
         )?,
         jobs,
-        tasks,
+        sweeps: sweeps(connection, &by_key)?,
+        job_nodes: job_nodes(connection, &by_key)?,
+        tasks: Vec::new(),
+        members: Vec::new(),
         requests: of_tenants(
             connection,
             "request",
@@ -51,7 +55,16 @@ pub(super) fn load(connection: &Connection) -> Result<Rows, StoreError> {
             &tenants,
             row::request,
         )?,
+        numbers_used: numbers_used(connection)?,
     })
+}
+
+fn numbers_used(connection: &Connection) -> Result<u64, StoreError> {
+    let sql = "SELECT number FROM numbers_used";
+    let found: Option<i64> =
+        connection.query_row(sql, [], |row| row.get(0)).optional().map_err(fault(DOING))?;
+    u64::try_from(found.unwrap_or(0))
+        .map_err(|_| StoreError::Damaged { doing: "reading a number of creation below zero", cause: None })
 }
 
 /// Runs `sql` and reads every row.
@@ -120,28 +133,94 @@ fn jobs_by_key(connection: &Connection, tenants: &Tenants) -> Result<Jobs, Store
     Ok(jobs.collect())
 }
 
-fn tasks(connection: &Connection, jobs: &Jobs) -> Result<Vec<(TaskSpecRow, TaskStateRow)>, StoreError> {
-    let sql = format!(
-        "SELECT {}, {}, t.job, s.key FROM task t LEFT JOIN task_state s ON s.key = t.key ORDER BY t.key",
-        row::TASK_SPEC,
-        row::TASK_STATE
-    );
-    let mut statement = connection.prepare(&sql).map_err(fault(DOING))?;
-    let state_key = statement.column_count().saturating_sub(1);
-    let job_key = state_key.saturating_sub(1);
+/// Runs `sql`, whose last column is the key of a job, and reads the rows of jobs that live.
+fn of_jobs<T>(
+    connection: &Connection,
+    what: &'static str,
+    sql: &str,
+    jobs: &Jobs,
+    read: fn(&AccountName, &JobId, &mut Cells<'_, '_>) -> Result<T, RowError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut statement = connection.prepare(sql).map_err(fault(DOING))?;
+    let job_key = statement.column_count().saturating_sub(1);
     let mut rows = statement.query([]).map_err(fault(DOING))?;
     let mut all = Vec::new();
     while let Some(row) = rows.next().map_err(fault(DOING))? {
         let key: i64 = row.get(job_key).map_err(fault(DOING))?;
-        // A task of a deleted job that `sweep` has not reached.
         let Some((account, job)) = jobs.get(&key) else { continue };
-        if row.get_ref(state_key).map_err(fault(DOING))? == ValueRef::Null {
-            return Err(StoreError::Damaged { doing: "reading a task that has no state", cause: None });
-        }
-        let view =
-            row::task(account, job, &mut Cells::new(row)).map_err(|error| unreadable("task", row, error))?;
-        all.push((view.spec, view.state));
+        all.push(read(account, job, &mut Cells::new(row)).map_err(|error| unreadable(what, row, error))?);
     }
-    all.sort_by_key(|(spec, _)| spec.sequence);
     Ok(all)
+}
+
+fn sweeps(connection: &Connection, jobs: &Jobs) -> Result<Vec<(SweepRow, SweepStateRow)>, StoreError> {
+    let sql = format!(
+        "SELECT {}, {}, w.job FROM sweep w JOIN sweep_state x ON x.key = w.key ORDER BY w.sequence",
+        row_sweep::SWEEP,
+        row_sweep::SWEEP_STATE
+    );
+    let views = of_jobs(connection, "sweep", &sql, jobs, row_sweep::sweep_view)?;
+    Ok(views.into_iter().map(|view| (view.row, view.state)).collect())
+}
+
+/// In the order of accounts, jobs and nodes, as the memory store has them.
+fn job_nodes(connection: &Connection, jobs: &Jobs) -> Result<Vec<JobNodeRow>, StoreError> {
+    let sql = format!("SELECT {}, m.job FROM job_node m", row_sweep::JOB_NODE);
+    let mut rows = of_jobs(connection, "job preparation", &sql, jobs, row_sweep::job_node)?;
+    rows.sort_by(|a, b| (&a.account, &a.job, &a.node).cmp(&(&b.account, &b.job, &b.node)));
+    Ok(rows)
+}
+
+/// The ids of the sweeps that live, by key.
+fn sweep_ids(connection: &Connection) -> Result<BTreeMap<i64, SweepId>, StoreError> {
+    let read = |row: &Row<'_>| {
+        let mut cells = Cells::new(row);
+        let id = cells.parsed("sweep id")?;
+        Ok((cells.take()?, id))
+    };
+    Ok(collect(connection, "sweep", "SELECT id, key FROM sweep", read)?.into_iter().collect())
+}
+
+/// Hands every task and member in the transaction of `connection` to `each`.
+pub(super) fn load_tasks(connection: &Connection, each: &mut dyn FnMut(TaskRows)) -> Result<(), StoreError> {
+    let jobs = jobs_by_key(connection, &tenants(connection)?)?;
+    let sweeps = sweep_ids(connection)?;
+    let sql = format!(
+        "SELECT {}, {}, t.job FROM task t LEFT JOIN task_state s ON s.key = t.key ORDER BY t.key",
+        row_task::TASK_SPEC,
+        row_task::TASK_STATE
+    );
+    let mut statement = connection.prepare(&sql).map_err(fault(DOING))?;
+    let job_key = statement.column_count().saturating_sub(1);
+    let mut rows = statement.query([]).map_err(fault(DOING))?;
+    while let Some(row) = rows.next().map_err(fault(DOING))? {
+        let key: i64 = row.get(job_key).map_err(fault(DOING))?;
+        let Some((account, job)) = jobs.get(&key) else { continue };
+        let task = task_rows(account, job, &sweeps, &mut Cells::new(row));
+        if let Some(task) = task.map_err(|error| unreadable("task", row, error))? {
+            each(task);
+        }
+    }
+    Ok(())
+}
+
+/// One task or member; `None` for one that a deleted sweep has left.
+fn task_rows(
+    account: &AccountName,
+    job: &JobId,
+    sweeps: &BTreeMap<i64, SweepId>,
+    cells: &mut Cells<'_, '_>,
+) -> Result<Option<TaskRows>, RowError> {
+    match row_task::origin(account, job, cells)? {
+        Origin::Plain(spec) => {
+            let state = row_task::task_state(account, job, &spec.spec.id, spec.created, cells)?;
+            Ok(Some(TaskRows::Task(spec, state)))
+        }
+        Origin::Member { sweep, row } => {
+            let Some(sweep) = sweeps.get(&sweep) else { return Ok(None) };
+            let member = row.of(account, job, sweep.clone());
+            let state = row_task::task_state(account, job, &member.task, member.created, cells)?;
+            Ok(Some(TaskRows::Member(member, state)))
+        }
+    }
 }

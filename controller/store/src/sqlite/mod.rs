@@ -1,9 +1,11 @@
 //! The SQLite backend: one file, one writing connection, a few reading ones. The only module that names SQL.
 //!
 //! * `schema`: tables and versions. `open`: files, settings, refusals. `store`: the writer's face.
-//! * `write`, `write_task` with `hot`: records to statements. `names`: account, job and container ids to small keys.
-//!   `sweep`: removing what deleted parents leave behind, a little at a time.
-//! * `read`: the readers' face over `pool`. `list` with `filter` and `columns`: pages. `row`: rows back to values.
+//! * `write`, `write_sweep`, `write_task` with `hot`: records to statements. `names`: account, job, sweep and container ids to
+//!   small keys. `tidy`: removing what deleted parents leave behind, a little at a time.
+//! * `read`: the readers' face over `pool`. `list` with `filter` and `columns`: pages; `task_list`: those of tasks and
+//!   members. `resolve`: one task by its id. `row`, `row_task`, `row_sweep`: rows back to values; `template`: sweeps,
+//!   decoded and remembered.
 //!
 //! Write-ahead log with `synchronous=FULL`: a commit has been fsynced when it returns.
 
@@ -17,11 +19,17 @@ mod names;
 mod open;
 mod pool;
 mod read;
+mod resolve;
 mod row;
+mod row_sweep;
+mod row_task;
 mod schema;
 mod store;
-mod sweep;
+mod task_list;
+mod template;
+mod tidy;
 mod write;
+mod write_sweep;
 mod write_task;
 
 pub use open::OpenError;

@@ -1,11 +1,11 @@
-//! Accounts, jobs and containers by their small integer keys.
+//! Accounts, jobs, sweeps and containers by their small integer keys.
 //!
 //! The writer remembers keys that it has looked up, so that a batch of records of one job asks the database once.
 //! What is remembered may come from a transaction: after one that failed everything must be forgotten.
 
 use super::fault::fault;
 use crate::port::StoreError;
-use muster_model::{AccountName, ContainerName, JobId};
+use muster_model::{AccountName, ContainerName, JobId, SweepId};
 use rusqlite::{Connection, OptionalExtension as _};
 use std::collections::BTreeMap;
 
@@ -20,6 +20,7 @@ const DOING: &str = "looking up a name";
 pub(super) struct Names {
     tenants: BTreeMap<AccountName, i64>,
     jobs: BTreeMap<(i64, JobId), i64>,
+    sweeps: BTreeMap<(i64, SweepId), i64>,
 }
 
 /// The key of an account, if anything of it is stored.
@@ -35,6 +36,18 @@ pub(super) fn find_job(connection: &Connection, tenant: i64, job: &JobId) -> Res
     connection
         .prepare_cached("SELECT key FROM job WHERE tenant = ?1 AND id = ?2")
         .and_then(|mut statement| statement.query_row((tenant, job.as_str()), |row| row.get(0)).optional())
+        .map_err(fault(DOING))
+}
+
+/// The key of a sweep of a job.
+pub(super) fn find_sweep(
+    connection: &Connection,
+    job: i64,
+    sweep: &SweepId,
+) -> Result<Option<i64>, StoreError> {
+    connection
+        .prepare_cached("SELECT key FROM sweep WHERE job = ?1 AND id = ?2")
+        .and_then(|mut statement| statement.query_row((job, sweep.as_str()), |row| row.get(0)).optional())
         .map_err(fault(DOING))
 }
 
@@ -91,7 +104,30 @@ impl Names {
         Ok(found)
     }
 
-    /// Forgets a job that is gone.
+    /// The key of a sweep, if it is stored.
+    pub(super) fn sweep(
+        &mut self,
+        connection: &Connection,
+        job: i64,
+        sweep: &SweepId,
+    ) -> Result<Option<i64>, StoreError> {
+        let name = (job, sweep.clone());
+        if let Some(key) = self.sweeps.get(&name) {
+            return Ok(Some(*key));
+        }
+        let found = find_sweep(connection, job, sweep)?;
+        if let Some(key) = found {
+            remember(&mut self.sweeps, name, key);
+        }
+        Ok(found)
+    }
+
+    /// Forgets a sweep that is gone.
+    pub(super) fn forget_sweep(&mut self, job: i64, sweep: &SweepId) {
+        self.sweeps.remove(&(job, sweep.clone()));
+    }
+
+    /// Forgets a job that is gone. The names of its sweeps can stay: its key is never used again.
     pub(super) fn forget_job(&mut self, tenant: i64, job: &JobId) {
         self.jobs.remove(&(tenant, job.clone()));
     }

@@ -5,46 +5,36 @@
 //! cannot be read is an error that names it, and is never left out.
 
 use super::columns::Stored;
-use super::fault::fault;
 use super::list::{Source, list};
 use super::names::{find_container, find_job, find_tenant};
 use super::pool::ReadPool;
-use super::row::{self, Cells, RowError, unreadable};
+use super::resolve::{JobAt, Resolved, one};
+use super::row::{self, Cells, RowError};
+use super::template::Templates;
+use super::{row_sweep, row_task, task_list};
+use crate::member::{self, Fate};
 use crate::port::{Reader, StoreError};
 use crate::query::{
-    AccountProperty, AttemptProperty, ContainerProperty, Fields, FileProperty, JobProperty, NodeProperty,
-    Page, Plan, PoolProperty, Query, TaskProperty, TokenProperty,
+    AccountProperty, AttemptProperty, ContainerProperty, Fields, FileProperty, JobNodeProperty, JobProperty,
+    NodeProperty, Page, Plan, PoolProperty, Query, SweepProperty, TaskProperty, TokenProperty,
 };
-use crate::view::{ContainerView, TaskView};
+use crate::view::{ContainerView, SweepView, TaskView};
 use muster_controller_core::record::{
-    AccountRow, AttemptRow, FileRow, JobRow, NodeRow, PoolRow, TaskSpecRow, TokenRow,
+    AccountRow, AttemptRow, FileRow, JobNodeRow, JobRow, NodeRow, PoolRow, TaskSpecRow, TokenRow,
 };
 use muster_model::{
-    AccountName, AttemptId, ContainerName, Digest, FilePath, JobId, NodeId, PoolId, TaskKey, TokenId,
+    AccountName, AttemptId, ContainerName, Digest, FilePath, JobId, NodeId, PoolId, SweepId, TaskKey, TokenId,
 };
-use rusqlite::{Connection, Params};
+use rusqlite::Connection;
 use std::sync::Arc;
 
 const DOING: &str = "reading a row";
-const TASKS: &str = "task t JOIN task_state s ON s.key = t.key";
+const SWEEPS: &str = "sweep w JOIN sweep_state x ON x.key = w.key";
 
 #[derive(Debug)]
 pub(super) struct SqliteReader {
     pool: Arc<ReadPool>,
-}
-
-/// Reads at most one row.
-fn one<T>(
-    connection: &Connection,
-    what: &'static str,
-    sql: &str,
-    params: impl Params,
-    read: impl FnOnce(&mut Cells<'_, '_>) -> Result<T, RowError>,
-) -> Result<Option<T>, StoreError> {
-    let mut statement = connection.prepare_cached(sql).map_err(fault(DOING))?;
-    let mut rows = statement.query(params).map_err(fault(DOING))?;
-    let Some(row) = rows.next().map_err(fault(DOING))? else { return Ok(None) };
-    read(&mut Cells::new(row)).map(Some).map_err(|error| unreadable(what, row, error))
+    templates: Arc<Templates>,
 }
 
 fn job_key(connection: &Connection, account: &AccountName, job: &JobId) -> Result<Option<i64>, StoreError> {
@@ -52,16 +42,6 @@ fn job_key(connection: &Connection, account: &AccountName, job: &JobId) -> Resul
         Some(tenant) => find_job(connection, tenant, job),
         None => Ok(None),
     }
-}
-
-fn task_key(
-    connection: &Connection,
-    account: &AccountName,
-    task: &TaskKey,
-) -> Result<Option<i64>, StoreError> {
-    let Some(job) = job_key(connection, account, &task.job)? else { return Ok(None) };
-    let sql = "SELECT key FROM task WHERE job = ?1 AND id = ?2";
-    one(connection, "task", sql, (job, task.task.as_str()), |cells| cells.take())
 }
 
 fn container_key(
@@ -80,8 +60,56 @@ const fn empty<T>() -> Page<T> {
 }
 
 impl SqliteReader {
-    pub(super) fn new(pool: Arc<ReadPool>) -> Self {
-        Self { pool }
+    pub(super) fn new(pool: Arc<ReadPool>, templates: Arc<Templates>) -> Self {
+        Self { pool, templates }
+    }
+
+    /// Reads of a job, which may not be there.
+    fn in_job<T>(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        absent: impl FnOnce() -> T,
+        read: impl FnOnce(JobAt<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.pool.read(DOING, |connection| match job_key(connection, account, job)? {
+            Some(key) => read(JobAt { connection, account, id: job, key }),
+            None => Ok(absent()),
+        })
+    }
+
+    fn read_task(&self, at: JobAt<'_>, found: Resolved) -> Result<Option<TaskView>, StoreError> {
+        let JobAt { connection, account, id: job, .. } = at;
+        let find = |key| self.templates.get(connection, account, job, key);
+        match found {
+            Resolved::Row { key, .. } => {
+                let sql = format!(
+                    "SELECT {}, {} FROM task t LEFT JOIN task_state s ON s.key = t.key WHERE t.key = ?1",
+                    row_task::TASK_SPEC,
+                    row_task::TASK_STATE
+                );
+                one(connection, "task", &sql, [key], |cells| row_task::task(account, job, &find, cells))
+            }
+            Resolved::Member { sweep, state, index, .. } => {
+                let template = find(sweep)?;
+                let member = template.zip(Fate::of(&state, index));
+                Ok(member.map(|(template, fate)| member::view(&template, index, fate)))
+            }
+        }
+    }
+
+    fn read_task_spec(&self, at: JobAt<'_>, found: Resolved) -> Result<Option<TaskSpecRow>, StoreError> {
+        let JobAt { connection, account, id: job, .. } = at;
+        let find = |key| self.templates.get(connection, account, job, key);
+        match found {
+            Resolved::Row { key, .. } => {
+                let sql = format!("SELECT {} FROM task t WHERE t.key = ?1", row_task::TASK_SPEC);
+                one(connection, "task", &sql, [key], |cells| row_task::task_spec(account, job, &find, cells))
+            }
+            Resolved::Member { sweep, index, .. } => {
+                Ok(find(sweep)?.map(|template| template.expand(index).0))
+            }
+        }
     }
 
     /// Reads one row of a table by its account and id.
@@ -104,11 +132,11 @@ impl SqliteReader {
         &self,
         account: &AccountName,
         plan: &Plan<'_, P>,
-        source: fn(i64) -> Source<'static>,
+        source: fn(i64) -> Source<'static, P>,
         read: fn(&AccountName, &mut Cells<'_, '_>) -> Result<T, RowError>,
     ) -> Result<Page<T>, StoreError> {
         self.pool.read(DOING, |connection| match find_tenant(connection, account)? {
-            Some(tenant) => list(connection, plan, source(tenant), |cells| read(account, cells)),
+            Some(tenant) => list(connection, plan, &source(tenant), |cells| read(account, cells)),
             None => Ok(empty()),
         })
     }
@@ -125,13 +153,8 @@ impl Reader for SqliteReader {
 
     fn accounts(&self, query: &Query<AccountProperty>) -> Result<Page<AccountRow>, StoreError> {
         let plan = query.plan(&[])?;
-        let source = Source {
-            what: "account",
-            columns: row::ACCOUNT,
-            from: "tenant n JOIN account a ON a.tenant = n.key",
-            parent: Vec::new(),
-        };
-        self.pool.read(DOING, |connection| list(connection, &plan, source, row::account))
+        let source = Source::of("account", row::ACCOUNT, "tenant n JOIN account a ON a.tenant = n.key", []);
+        self.pool.read(DOING, |connection| list(connection, &plan, &source, row::account))
     }
 
     fn pool(&self, account: &AccountName, pool: &PoolId) -> Result<Option<PoolRow>, StoreError> {
@@ -141,12 +164,7 @@ impl Reader for SqliteReader {
 
     fn pools(&self, account: &AccountName, query: &Query<PoolProperty>) -> Result<Page<PoolRow>, StoreError> {
         let plan = query.plan(&[account.as_str()])?;
-        let source = |tenant: i64| Source {
-            what: "pool",
-            columns: row::POOL,
-            from: "pool p",
-            parent: vec![("p.tenant", tenant.into())],
-        };
+        let source = |tenant: i64| Source::of("pool", row::POOL, "pool p", [("p.tenant", tenant.into())]);
         self.list_of_account(account, &plan, source, row::pool)
     }
 
@@ -164,9 +182,9 @@ impl Reader for SqliteReader {
         let plan = query.plan(&[account.as_str(), pool.as_str()])?;
         self.pool.read(DOING, |connection| {
             let Some(tenant) = find_tenant(connection, account)? else { return Ok(empty()) };
-            let parent = vec![("n.tenant", tenant.into()), ("n.pool", pool.as_str().to_owned().into())];
-            let source = Source { what: "node", columns: row::NODE, from: "node n", parent };
-            list(connection, &plan, source, |cells| row::node(account, cells))
+            let parent = [("n.tenant", tenant.into()), ("n.pool", pool.as_str().to_owned().into())];
+            let source = Source::of("node", row::NODE, "node n", parent);
+            list(connection, &plan, &source, |cells| row::node(account, cells))
         })
     }
 
@@ -181,12 +199,8 @@ impl Reader for SqliteReader {
         query: &Query<TokenProperty>,
     ) -> Result<Page<TokenRow>, StoreError> {
         let plan = query.plan(&[account.as_str()])?;
-        let source = |tenant: i64| Source {
-            what: "join token",
-            columns: row::TOKEN,
-            from: "token t",
-            parent: vec![("t.tenant", tenant.into())],
-        };
+        let source =
+            |tenant: i64| Source::of("join token", row::TOKEN, "token t", [("t.tenant", tenant.into())]);
         self.list_of_account(account, &plan, source, row::token)
     }
 
@@ -197,24 +211,90 @@ impl Reader for SqliteReader {
 
     fn jobs(&self, account: &AccountName, query: &Query<JobProperty>) -> Result<Page<JobRow>, StoreError> {
         let plan = query.plan(&[account.as_str()])?;
-        let source = |tenant: i64| Source {
-            what: "job",
-            columns: row::JOB,
-            from: "job j",
-            parent: vec![("j.tenant", tenant.into())],
-        };
+        let source = |tenant: i64| Source::of("job", row::JOB, "job j", [("j.tenant", tenant.into())]);
         self.list_of_account(account, &plan, source, row::job)
     }
 
-    fn task(&self, account: &AccountName, task: &TaskKey) -> Result<Option<TaskView>, StoreError> {
-        let (spec, state) = (row::TASK_SPEC, row::TASK_STATE);
-        let sql = format!("SELECT {spec}, {state} FROM {TASKS} WHERE t.job = ?1 AND t.id = ?2");
-        self.pool.read(DOING, |connection| {
-            let Some(job) = job_key(connection, account, &task.job)? else { return Ok(None) };
-            one(connection, "task", &sql, (job, task.task.as_str()), |cells| {
-                row::task(account, &task.job, cells)
-            })
+    fn sweep(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        sweep: &SweepId,
+    ) -> Result<Option<SweepView>, StoreError> {
+        let sql = format!(
+            "SELECT {}, {} FROM {SWEEPS} WHERE w.job = ?1 AND w.id = ?2",
+            row_sweep::SWEEP,
+            row_sweep::SWEEP_STATE
+        );
+        self.in_job(
+            account,
+            job,
+            || None,
+            |at| {
+                one(at.connection, "sweep", &sql, (at.key, sweep.as_str()), |cells| {
+                    row_sweep::sweep_view(account, job, cells)
+                })
+            },
+        )
+    }
+
+    fn sweeps(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        query: &Query<SweepProperty>,
+    ) -> Result<Page<SweepView>, StoreError> {
+        let plan = query.plan(&[account.as_str(), job.as_str()])?;
+        let columns = format!("{}, {}", row_sweep::SWEEP, row_sweep::SWEEP_STATE);
+        self.in_job(account, job, empty, |at| {
+            let source = Source::of("sweep", &columns, SWEEPS, [("w.job", at.key.into())]);
+            list(at.connection, &plan, &source, |cells| row_sweep::sweep_view(account, job, cells))
         })
+    }
+
+    fn job_node(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        node: &NodeId,
+    ) -> Result<Option<JobNodeRow>, StoreError> {
+        let sql = format!("SELECT {} FROM job_node m WHERE m.job = ?1 AND m.node = ?2", row_sweep::JOB_NODE);
+        self.in_job(
+            account,
+            job,
+            || None,
+            |at| {
+                one(at.connection, "job preparation", &sql, (at.key, node.as_str()), |cells| {
+                    row_sweep::job_node(account, job, cells)
+                })
+            },
+        )
+    }
+
+    fn job_nodes(
+        &self,
+        account: &AccountName,
+        job: &JobId,
+        query: &Query<JobNodeProperty>,
+    ) -> Result<Page<JobNodeRow>, StoreError> {
+        let plan = query.plan(&[account.as_str(), job.as_str()])?;
+        self.in_job(account, job, empty, |at| {
+            let parent = [("m.job", at.key.into())];
+            let source = Source::of("job preparation", row_sweep::JOB_NODE, "job_node m", parent);
+            list(at.connection, &plan, &source, |cells| row_sweep::job_node(account, job, cells))
+        })
+    }
+
+    fn task(&self, account: &AccountName, task: &TaskKey) -> Result<Option<TaskView>, StoreError> {
+        self.in_job(
+            account,
+            &task.job,
+            || None,
+            |at| match at.resolve(&task.task)? {
+                Some(found) => self.read_task(at, found),
+                None => Ok(None),
+            },
+        )
     }
 
     fn tasks(
@@ -224,13 +304,7 @@ impl Reader for SqliteReader {
         query: &Query<TaskProperty>,
     ) -> Result<Page<TaskView>, StoreError> {
         let plan = query.plan(&[account.as_str(), job.as_str()])?;
-        let columns = format!("{}, {}", row::TASK_SPEC, row::TASK_STATE);
-        self.pool.read(DOING, |connection| {
-            let Some(key) = job_key(connection, account, job)? else { return Ok(empty()) };
-            let source =
-                Source { what: "task", columns: &columns, from: TASKS, parent: vec![("t.job", key.into())] };
-            list(connection, &plan, source, |cells| row::task(account, job, cells))
-        })
+        self.in_job(account, job, empty, |at| task_list::tasks(at, &self.templates, &plan))
     }
 
     fn task_specs(
@@ -238,22 +312,21 @@ impl Reader for SqliteReader {
         account: &AccountName,
         tasks: &[TaskKey],
     ) -> Result<Vec<Option<TaskSpecRow>>, StoreError> {
-        let sql = format!("SELECT {} FROM task t WHERE t.job = ?1 AND t.id = ?2", row::TASK_SPEC);
         self.pool.read(DOING, |connection| {
             // Tasks that are dispatched together are mostly of one job.
             let mut last: Option<(&JobId, Option<i64>)> = None;
             let mut specs = Vec::with_capacity(tasks.len());
-            for key in tasks {
+            for task in tasks {
                 let job = match last {
-                    Some((job, found)) if *job == key.job => found,
-                    Some(_) | None => job_key(connection, account, &key.job)?,
+                    Some((job, found)) if *job == task.job => found,
+                    Some(_) | None => job_key(connection, account, &task.job)?,
                 };
-                last = Some((&key.job, job));
-                specs.push(match job {
-                    Some(job) => one(connection, "task", &sql, (job, key.task.as_str()), |cells| {
-                        row::task_spec(account, &key.job, cells)
-                    })?,
-                    None => None,
+                last = Some((&task.job, job));
+                let at = job.map(|key| JobAt { connection, account, id: &task.job, key });
+                let found = at.map(|at| Ok::<_, StoreError>((at, at.resolve(&task.task)?))).transpose()?;
+                specs.push(match found {
+                    Some((at, Some(found))) => self.read_task_spec(at, found)?,
+                    Some((_, None)) | None => None,
                 });
             }
             Ok(specs)
@@ -261,14 +334,19 @@ impl Reader for SqliteReader {
     }
 
     fn attempt(&self, account: &AccountName, attempt: &AttemptId) -> Result<Option<AttemptRow>, StoreError> {
-        let sql = format!("SELECT {} FROM attempt a WHERE a.task = ?1 AND a.number = ?2", row::ATTEMPT);
-        let task = attempt.task_key();
-        self.pool.read(DOING, |connection| {
-            let Some(key) = task_key(connection, account, &task)? else { return Ok(None) };
-            one(connection, "attempt", &sql, (key, attempt.number), |cells| {
-                row::attempt(account, &task, cells)
-            })
-        })
+        let sql = format!("SELECT {} FROM attempt a WHERE a.task = ?1 AND a.number = ?2", row_task::ATTEMPT);
+        self.in_job(
+            account,
+            &attempt.job,
+            || None,
+            |at| {
+                let Some(Resolved::Row { key, id }) = at.resolve(&attempt.task)? else { return Ok(None) };
+                let task = TaskKey { job: attempt.job.clone(), task: id };
+                one(at.connection, "attempt", &sql, (key, attempt.number), |cells| {
+                    row_task::attempt(account, &task, cells)
+                })
+            },
+        )
     }
 
     fn attempts(
@@ -278,11 +356,11 @@ impl Reader for SqliteReader {
         query: &Query<AttemptProperty>,
     ) -> Result<Page<AttemptRow>, StoreError> {
         let plan = query.plan(&[account.as_str(), task.job.as_str(), task.task.as_str()])?;
-        self.pool.read(DOING, |connection| {
-            let Some(key) = task_key(connection, account, task)? else { return Ok(empty()) };
-            let parent = vec![("a.task", key.into())];
-            let source = Source { what: "attempt", columns: row::ATTEMPT, from: "attempt a", parent };
-            list(connection, &plan, source, |cells| row::attempt(account, task, cells))
+        self.in_job(account, &task.job, empty, |at| {
+            let Some(Resolved::Row { key, id }) = at.resolve(&task.task)? else { return Ok(empty()) };
+            let task = TaskKey { job: task.job.clone(), task: id };
+            let source = Source::of("attempt", row_task::ATTEMPT, "attempt a", [("a.task", key.into())]);
+            list(at.connection, &plan, &source, |cells| row_task::attempt(account, &task, cells))
         })
     }
 
@@ -301,11 +379,8 @@ impl Reader for SqliteReader {
         query: &Query<ContainerProperty>,
     ) -> Result<Page<ContainerView>, StoreError> {
         let plan = query.plan(&[account.as_str()])?;
-        let source = |tenant: i64| Source {
-            what: "container",
-            columns: row::CONTAINER,
-            from: "container c",
-            parent: vec![("c.tenant", tenant.into())],
+        let source = |tenant: i64| {
+            Source::of("container", row::CONTAINER, "container c", [("c.tenant", tenant.into())])
         };
         self.list_of_account(account, &plan, source, row::container)
     }
@@ -332,9 +407,8 @@ impl Reader for SqliteReader {
         let plan = query.plan(&[account.as_str(), container.as_str()])?;
         self.pool.read(DOING, |connection| {
             let Some(key) = container_key(connection, account, container)? else { return Ok(empty()) };
-            let parent = vec![("f.container", key.into())];
-            let source = Source { what: "file", columns: row::FILE, from: "file f", parent };
-            list(connection, &plan, source, |cells| row::file(account, container, cells))
+            let source = Source::of("file", row::FILE, "file f", [("f.container", key.into())]);
+            list(connection, &plan, &source, |cells| row::file(account, container, cells))
         })
     }
 

@@ -1,17 +1,15 @@
-//! Rows of the database back to rows of the core: the columns of each resource, and the function that reads them.
+//! Rows of the database back to rows of the core: the columns of each resource, and the function that reads them. Tasks
+//! are in `row_task`, sweeps and job preparations in `row_sweep`.
 //!
 //! Each list of columns begins with the row's own id, for messages. The order of a list is the order in which its
 //! function takes the cells.
 
 use crate::codec::{self, CodecError, Coded, check_format};
 use crate::port::StoreError;
-use crate::view::{ContainerView, TaskView};
-use muster_controller_core::record::{
-    AccountRow, AttemptRow, FileRow, JobRow, NodeRow, PoolRow, RequestRow, TaskSpecRow, TaskStateRow,
-    TokenRow,
-};
+use crate::view::ContainerView;
+use muster_controller_core::record::{AccountRow, FileRow, JobRow, NodeRow, PoolRow, RequestRow, TokenRow};
 use muster_model::node::StartTaskInfo;
-use muster_model::{AccessKey, AccountName, AttemptResult, ContainerName, Digest, JobId, TaskKey, Timestamp};
+use muster_model::{AccessKey, AccountName, ContainerName, Digest, Timestamp};
 use rusqlite::Row;
 use rusqlite::types::{FromSql, ValueRef};
 use std::str::FromStr;
@@ -23,11 +21,19 @@ pub(super) enum RowError {
     Cell(rusqlite::Error),
     /// A cell's value is not one.
     Codec(CodecError),
+    /// Another row that belongs to this one cannot be read.
+    Other(Box<StoreError>),
 }
 
 impl From<rusqlite::Error> for RowError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Cell(error)
+    }
+}
+
+impl From<StoreError> for RowError {
+    fn from(error: StoreError) -> Self {
+        Self::Other(Box::new(error))
     }
 }
 
@@ -60,7 +66,7 @@ impl<'r, 'q> Cells<'r, 'q> {
         Ok(u64::try_from(number).map_err(|_| CodecError::Code { what: "count", found: number })?)
     }
 
-    fn bytes(&mut self) -> Result<&'r [u8], RowError> {
+    pub(super) fn bytes(&mut self) -> Result<&'r [u8], RowError> {
         let cell = self.row.get_ref(self.at)?;
         let at = self.at;
         self.at += 1;
@@ -69,7 +75,7 @@ impl<'r, 'q> Cells<'r, 'q> {
         })
     }
 
-    fn optional_bytes(&mut self) -> Result<Option<&'r [u8]>, RowError> {
+    pub(super) fn optional_bytes(&mut self) -> Result<Option<&'r [u8]>, RowError> {
         if self.row.get_ref(self.at)? == ValueRef::Null {
             self.at += 1;
             return Ok(None);
@@ -77,20 +83,20 @@ impl<'r, 'q> Cells<'r, 'q> {
         self.bytes().map(Some)
     }
 
-    fn code<T: Coded>(&mut self) -> Result<T, RowError> {
+    pub(super) fn code<T: Coded>(&mut self) -> Result<T, RowError> {
         Ok(T::from_code(self.take()?)?)
     }
 
-    fn optional_code<T: Coded>(&mut self) -> Result<Option<T>, RowError> {
+    pub(super) fn optional_code<T: Coded>(&mut self) -> Result<Option<T>, RowError> {
         let code: Option<i64> = self.take()?;
         Ok(code.map(T::from_code).transpose()?)
     }
 
-    fn time(&mut self) -> Result<Timestamp, RowError> {
+    pub(super) fn time(&mut self) -> Result<Timestamp, RowError> {
         self.take().map(Timestamp::from_micros)
     }
 
-    fn optional_time(&mut self) -> Result<Option<Timestamp>, RowError> {
+    pub(super) fn optional_time(&mut self) -> Result<Option<Timestamp>, RowError> {
         let micros: Option<i64> = self.take()?;
         Ok(micros.map(Timestamp::from_micros))
     }
@@ -104,11 +110,11 @@ impl<'r, 'q> Cells<'r, 'q> {
         Ok(text.parse().map_err(|cause| CodecError::Invalid { what, cause: Box::new(cause) })?)
     }
 
-    fn format(&mut self, what: &'static str) -> Result<(), RowError> {
+    pub(super) fn format(&mut self, what: &'static str) -> Result<(), RowError> {
         Ok(check_format(what, self.take()?)?)
     }
 
-    fn digest(&mut self) -> Result<Digest, RowError> {
+    pub(super) fn digest(&mut self) -> Result<Digest, RowError> {
         Ok(Digest::from_bytes(fixed("digest", self.bytes()?)?))
     }
 }
@@ -120,6 +126,7 @@ fn fixed<const N: usize>(what: &'static str, bytes: &[u8]) -> Result<[u8; N], Co
 /// Names the row that cannot be read.
 pub(super) fn unreadable(what: &'static str, row: &Row<'_>, error: RowError) -> StoreError {
     match error {
+        RowError::Other(error) => *error,
         RowError::Cell(cause) => StoreError::Damaged { doing: what, cause: Some(Box::new(cause)) },
         RowError::Codec(cause) => {
             let id = row.get_ref(0).ok().and_then(|cell| match cell {
@@ -236,7 +243,7 @@ pub(super) fn token(account: &AccountName, cells: &mut Cells<'_, '_>) -> Result<
 }
 
 pub(super) const JOB: &str =
-    "j.id, j.format, j.spec, j.state, j.state_since, j.previous_state, j.sequence, j.created,
+    "j.id, j.format, j.spec, j.state, j.state_since, j.previous_state, j.previous_state_since, j.sequence, j.created,
     j.modified, j.ended, j.terminate_reason, j.revision";
 
 pub(super) fn job(account: &AccountName, cells: &mut Cells<'_, '_>) -> Result<JobRow, RowError> {
@@ -248,129 +255,13 @@ pub(super) fn job(account: &AccountName, cells: &mut Cells<'_, '_>) -> Result<Jo
         state: cells.code()?,
         state_since: cells.time()?,
         previous_state: cells.optional_code()?,
+        previous_state_since: cells.optional_time()?,
         sequence: cells.natural()?,
         created: cells.time()?,
         modified: cells.time()?,
         ended: cells.optional_time()?,
         terminate_reason: cells.take()?,
         revision: cells.natural()?,
-    })
-}
-
-pub(super) const TASK_SPEC: &str = "t.id, t.sequence, t.created, t.format, t.spec";
-
-pub(super) fn task_spec(
-    account: &AccountName,
-    job: &JobId,
-    cells: &mut Cells<'_, '_>,
-) -> Result<TaskSpecRow, RowError> {
-    let _id: Box<str> = cells.take()?;
-    let sequence = cells.natural()?;
-    let created = cells.time()?;
-    cells.format("task")?;
-    let spec = codec::task_spec(cells.bytes()?)?;
-    Ok(TaskSpecRow { account: account.clone(), job: job.clone(), spec, sequence, created })
-}
-
-/// The columns of a task's state; they follow those of its specification.
-pub(super) const TASK_STATE: &str = "s.format, s.state, s.state_since, s.previous_state, s.attempt, s.node, s.placed,
-    s.ending, s.retry_count, s.requeue_count, s.server_retry_count, s.not_before, s.constraints, s.started, s.ended,
-    s.exit_code, s.signal, s.result, s.cause, s.failure, s.modified, s.revision";
-
-pub(super) fn task(
-    account: &AccountName,
-    job: &JobId,
-    cells: &mut Cells<'_, '_>,
-) -> Result<TaskView, RowError> {
-    let spec = task_spec(account, job, cells)?;
-    cells.format("task state")?;
-    let state = cells.code()?;
-    let state_since = cells.time()?;
-    let previous_state = cells.optional_code()?;
-    let attempt = cells.take()?;
-    let node: Option<Box<str>> = cells.take()?;
-    let node = node.map(|node| node.parse()).transpose();
-    let node = node.map_err(|cause| CodecError::Invalid { what: "node id", cause: Box::new(cause) })?;
-    let placed = cells.take()?;
-    let ending = cells.optional_code()?;
-    let retry_count = cells.take()?;
-    let requeue_count = cells.take()?;
-    let server_retry_count = cells.take()?;
-    let not_before = cells.optional_time()?;
-    let constraints = cells.optional_bytes()?.map(codec::constraints).transpose()?;
-    let started = cells.optional_time()?;
-    let ended = cells.optional_time()?;
-    let exit_code = cells.take()?;
-    let signal = cells.take()?;
-    let result = cells.optional_code()?;
-    let cause = cells.take()?;
-    let failure = codec::failure(cause, cells.optional_bytes()?)?;
-    let state = TaskStateRow {
-        account: account.clone(),
-        job: job.clone(),
-        task: spec.spec.id.clone(),
-        state,
-        state_since,
-        previous_state,
-        attempt,
-        node,
-        placed,
-        ending,
-        retry_count,
-        requeue_count,
-        server_retry_count,
-        not_before,
-        constraints,
-        started,
-        ended,
-        exit_code,
-        signal,
-        result,
-        failure,
-        modified: cells.time()?,
-        revision: cells.natural()?,
-    };
-    Ok(TaskView { spec, state })
-}
-
-pub(super) const ATTEMPT: &str =
-    "a.number, a.node, a.result, a.exit_code, a.signal, a.cause, a.failure, a.started,
-    a.ended, a.format, a.detail";
-
-pub(super) fn attempt(
-    account: &AccountName,
-    task: &TaskKey,
-    cells: &mut Cells<'_, '_>,
-) -> Result<AttemptRow, RowError> {
-    let number = cells.take()?;
-    let node = cells.parsed("node id")?;
-    let result = cells.code()?;
-    let exit_code = cells.take()?;
-    let signal = cells.take()?;
-    let cause = cells.take()?;
-    let failure = codec::failure(cause, cells.optional_bytes()?)?;
-    let start_time = cells.optional_time()?;
-    let end_time = cells.time()?;
-    cells.format("attempt")?;
-    let detail = codec::attempt_detail(cells.bytes()?)?;
-    Ok(AttemptRow {
-        account: account.clone(),
-        job: task.job.clone(),
-        task: task.task.clone(),
-        number,
-        node,
-        result: AttemptResult {
-            result,
-            exit_code,
-            signal,
-            failure,
-            start_time,
-            end_time,
-            usage: detail.usage,
-            stdout: detail.stdout,
-            stderr: detail.stderr,
-            outputs: detail.outputs,
-        },
     })
 }
 

@@ -1,19 +1,19 @@
 //! The tables of the database, one text for each version of the schema, and the keys into the file's header.
 //!
-//! Ids are kept as written and compared NOCASE, as the model compares them. Accounts, jobs, tasks and containers have
-//! small integer keys inside the database, so that the rows of tasks stay small: with them an update costs two short
-//! searches, and both orders in which tasks are listed (by id, by creation) are read from an index. Measured with
-//! batches of 1,000 against a text key without rowid: the same insert rate, 15 to 30 % more updates a second. An index
-//! over the state or a time of tasks would cost 15 to 45 % of that rate, so lists by those sort the one job's rows.
+//! Ids are compared NOCASE, as the model does. Accounts, jobs, sweeps, tasks and containers have small integer keys, so that
+//! rows stay small and both orders in which tasks are listed come from an index (measured against text keys without
+//! rowid: 15 to 30 % more updates a second). An index over a state or time of all tasks would cost 15 to 45 % of that
+//! rate; two partial ones hold the few that people look for, those under way and those that failed.
+//! A task that nothing has happened to has no row in `task_state`; a member has its sweep's key and no specification.
 //!
-//! Invariant: a key of `job` or `container` is never used again (AUTOINCREMENT), because rows below a deleted one are
-//! removed later (`sweep`).
+//! Invariant: a key of `job`, `sweep` or `container` is never used again (AUTOINCREMENT), because rows below a deleted one
+//! are removed later (`tidy`). Until then the members of a deleted sweep are told by its key in `dead_sweep`.
 
 /// "MSTR": tells `file` and this program whose database it is.
 pub(super) const APPLICATION_ID: i32 = 0x4d53_5452;
 
 /// What brings a database from each version of the schema to the next; the first makes an empty file version 1.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// Every table, to see that none is missing.
 pub(super) const TABLES: &[&str] = &[
@@ -23,6 +23,10 @@ pub(super) const TABLES: &[&str] = &[
     "node",
     "token",
     "job",
+    "job_node",
+    "sweep",
+    "sweep_state",
+    "dead_sweep",
     "task",
     "task_state",
     "attempt",
@@ -30,6 +34,7 @@ pub(super) const TABLES: &[&str] = &[
     "file",
     "request",
     "garbage",
+    "numbers_used",
 ];
 
 const VERSION_1: &str = "
@@ -205,4 +210,84 @@ CREATE TABLE garbage (
     key             INTEGER NOT NULL,
     PRIMARY KEY (kind, key)
 ) WITHOUT ROWID;
+";
+
+/// Sweeps with their members, what jobs do on nodes, and states of tasks in full.
+const VERSION_2: &str = "
+ALTER TABLE job ADD COLUMN previous_state_since INTEGER;
+ALTER TABLE task ADD COLUMN sweep INTEGER;
+ALTER TABLE task ADD COLUMN member INTEGER;
+ALTER TABLE task_state ADD COLUMN job INTEGER;
+ALTER TABLE task_state ADD COLUMN sequence INTEGER;
+ALTER TABLE task_state ADD COLUMN previous_state_since INTEGER;
+ALTER TABLE task_state ADD COLUMN satisfies INTEGER;
+ALTER TABLE task_state ADD COLUMN rare BLOB;
+UPDATE task_state SET
+    (job, sequence) = (SELECT t.job, t.sequence FROM task t WHERE t.key = task_state.key),
+    satisfies = CASE WHEN result IS NOT NULL THEN result = 1 END;
+CREATE INDEX task_alive ON task_state (job, sequence) WHERE state <> 4;
+CREATE INDEX task_failed ON task_state (job, sequence) WHERE result = 2;
+CREATE TABLE sweep (
+    key             INTEGER PRIMARY KEY AUTOINCREMENT,
+    job             INTEGER NOT NULL,
+    id              TEXT NOT NULL COLLATE NOCASE,
+    sequence        INTEGER NOT NULL,
+    created         INTEGER NOT NULL,
+    first           INTEGER NOT NULL,
+    step            INTEGER NOT NULL,
+    count           INTEGER NOT NULL,
+    display_name    TEXT NOT NULL COLLATE NOCASE,
+    format          INTEGER NOT NULL,
+    spec            BLOB NOT NULL,
+    UNIQUE (job, id)
+);
+CREATE TABLE sweep_state (
+    key             INTEGER PRIMARY KEY,
+    format          INTEGER NOT NULL,
+    untouched       INTEGER NOT NULL,
+    pending         BLOB NOT NULL,
+    ended           BLOB NOT NULL,
+    deleting        INTEGER NOT NULL,
+    modified        INTEGER NOT NULL,
+    revision        INTEGER NOT NULL
+);
+CREATE TABLE dead_sweep (
+    key             INTEGER PRIMARY KEY,
+    job             INTEGER NOT NULL,
+    first           INTEGER NOT NULL,
+    last            INTEGER NOT NULL
+);
+CREATE TABLE job_node (
+    job             INTEGER NOT NULL,
+    node            TEXT NOT NULL COLLATE NOCASE,
+    pool            TEXT NOT NULL COLLATE NOCASE,
+    boot_id         TEXT NOT NULL,
+    prep_attempt    INTEGER NOT NULL,
+    prep_state      INTEGER NOT NULL,
+    prep_placed     INTEGER NOT NULL,
+    prep_started    INTEGER,
+    prep_ended      INTEGER,
+    prep_exit_code  INTEGER,
+    prep_retries    INTEGER NOT NULL,
+    prep_last_retry INTEGER,
+    prep_result     INTEGER,
+    prep_cause      INTEGER,
+    prep_failure    BLOB,
+    rel_attempt     INTEGER,
+    rel_state       INTEGER,
+    rel_placed      INTEGER,
+    rel_started     INTEGER,
+    rel_ended       INTEGER,
+    rel_exit_code   INTEGER,
+    rel_retries     INTEGER,
+    rel_last_retry  INTEGER,
+    rel_result      INTEGER,
+    rel_cause       INTEGER,
+    rel_failure     BLOB,
+    PRIMARY KEY (job, node)
+) WITHOUT ROWID;
+CREATE TABLE numbers_used (
+    key             INTEGER PRIMARY KEY CHECK (key = 1),
+    number          INTEGER NOT NULL
+);
 ";

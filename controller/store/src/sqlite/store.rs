@@ -5,23 +5,24 @@
 //! `open`, the readers' face in `read`.
 
 use super::fault::fault;
-use super::load::load;
+use super::load::{load, load_tasks};
 use super::names::Names;
 use super::open::{OpenError, open_writer};
 use super::pool::ReadPool;
 use super::read::SqliteReader;
-use super::sweep::sweep;
+use super::template::Templates;
+use super::tidy::tidy;
 use super::write::Writer;
 use crate::port::{Reader, Store, StoreError};
-use muster_controller_core::record::{Record, Rows};
+use muster_controller_core::record::{Record, Rows, TaskRows};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Rows of deleted parents that each commit removes: about a millisecond, while a million goes in a thousand commits.
-const SWEPT_PER_COMMIT: u32 = 200;
+const REMOVED_PER_COMMIT: u32 = 200;
 /// Rows of deleted parents that one idle step removes: a pause of some ten milliseconds for who comes next.
-const SWEPT_WHEN_IDLE: u32 = 5_000;
+const REMOVED_WHEN_IDLE: u32 = 5_000;
 
 /// A store in one SQLite file.
 ///
@@ -31,8 +32,9 @@ pub struct SqliteStore {
     connection: Connection,
     names: Names,
     readers: Arc<ReadPool>,
+    templates: Arc<Templates>,
     /// Whether deleted parents may have left rows.
-    to_sweep: bool,
+    to_tidy: bool,
 }
 
 impl SqliteStore {
@@ -44,22 +46,25 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let connection = open_writer(path)?;
         let readers = Arc::new(ReadPool::new(path.to_owned()));
-        Ok(Self { connection, names: Names::default(), readers, to_sweep: true })
+        let templates = Arc::new(Templates::default());
+        Ok(Self { connection, names: Names::default(), readers, templates, to_tidy: true })
     }
 
     /// Runs `write` in one transaction; on any error nothing of it stays.
     fn transact<T>(
         &mut self,
-        write: impl FnOnce(&Connection, &mut Names) -> Result<T, StoreError>,
+        write: impl FnOnce(&Connection, &mut Names, &Templates) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(fault("beginning a transaction"))?;
-        let written = write(&transaction, &mut self.names)
+        let written = write(&transaction, &mut self.names, &self.templates)
             .and_then(|answer| transaction.commit().map(|()| answer).map_err(fault("committing")));
         if written.is_err() {
             self.names.forget_all();
+            // A sweep of this transaction may be among them, and its key goes to another.
+            self.templates.forget_all();
         }
         written
     }
@@ -71,30 +76,35 @@ impl Store for SqliteStore {
         load(&transaction)
     }
 
+    fn load_tasks(&mut self, each: &mut dyn FnMut(TaskRows)) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction().map_err(fault("loading all tasks"))?;
+        load_tasks(&transaction, each)
+    }
+
     fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {
-        let to_sweep = self.to_sweep || records.iter().any(leaves_rows);
-        let more = self.transact(|connection, names| {
-            let mut writer = Writer::new(connection, names)?;
+        let to_tidy = self.to_tidy || records.iter().any(leaves_rows);
+        let more = self.transact(|connection, names, templates| {
+            let mut writer = Writer::new(connection, names, templates)?;
             records.iter().try_for_each(|record| writer.apply(record))?;
-            if to_sweep { sweep(connection, SWEPT_PER_COMMIT) } else { Ok(false) }
+            if to_tidy { tidy(connection, REMOVED_PER_COMMIT) } else { Ok(false) }
         })?;
-        self.to_sweep = more;
+        self.to_tidy = more;
         Ok(())
     }
 
     fn reader(&self) -> Arc<dyn Reader> {
-        Arc::new(SqliteReader::new(Arc::clone(&self.readers)))
+        Arc::new(SqliteReader::new(Arc::clone(&self.readers), Arc::clone(&self.templates)))
     }
 
     fn tidy(&mut self) -> Result<bool, StoreError> {
-        if self.to_sweep {
-            self.to_sweep = self.transact(|connection, _| sweep(connection, SWEPT_WHEN_IDLE))?;
+        if self.to_tidy {
+            self.to_tidy = self.transact(|connection, _, _| tidy(connection, REMOVED_WHEN_IDLE))?;
         }
-        Ok(self.to_sweep)
+        Ok(self.to_tidy)
     }
 }
 
-/// Whether a record removes a parent and leaves the rows below it to `sweep`.
+/// Whether a record removes a parent and leaves the rows below it to `tidy`.
 fn leaves_rows(record: &Record) -> bool {
-    matches!(record, Record::JobGone(..) | Record::ContainerGone(..))
+    matches!(record, Record::JobGone(..) | Record::SweepGone(..) | Record::ContainerGone(..))
 }

@@ -1,4 +1,4 @@
-//! Records to statements, one function for each resource but tasks (`write_task`).
+//! Records to statements, one function for each resource but tasks (`write_task`) and sweeps (`write_sweep`).
 //!
 //! A put replaces the row of its key, a removal of what is not there is nothing. Rows are taken apart by all their
 //! fields, so that a new one cannot be forgotten here.
@@ -6,7 +6,8 @@
 use super::fault::fault;
 use super::hot::{Hot, LastTask};
 use super::names::{Names, find_container};
-use super::sweep::{Parent, note};
+use super::template::Templates;
+use super::tidy::{Parent, note};
 use crate::codec::{
     Coded as _, FORMAT, errors_bytes, facts_bytes, failure_bytes, job_spec_bytes, pool_spec_bytes,
     reply_bytes,
@@ -22,6 +23,8 @@ use rusqlite::{Connection, OptionalExtension as _, Params, params};
 pub(super) struct Writer<'t> {
     pub(super) connection: &'t Connection,
     pub(super) names: &'t mut Names,
+    /// For the display names of members.
+    pub(super) templates: &'t Templates,
     /// The statements of tasks, prepared for the whole batch.
     pub(super) hot: Hot<'t>,
     /// The task that the record before was about: the next is often about the same.
@@ -29,9 +32,13 @@ pub(super) struct Writer<'t> {
 }
 
 impl<'t> Writer<'t> {
-    pub(super) fn new(connection: &'t Connection, names: &'t mut Names) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        connection: &'t Connection,
+        names: &'t mut Names,
+        templates: &'t Templates,
+    ) -> Result<Self, StoreError> {
         let hot = Hot::prepare(connection).map_err(fault("preparing statements"))?;
-        Ok(Self { connection, names, hot, last_task: None })
+        Ok(Self { connection, names, templates, hot, last_task: None })
     }
 
     /// Applies one record.
@@ -52,6 +59,12 @@ impl<'t> Writer<'t> {
             }
             Record::Job(row) => self.put_job(row),
             Record::JobGone(account, job) => self.remove_job(account, job),
+            Record::Sweep(row) => self.put_sweep(row),
+            Record::SweepState(row) => self.put_sweep_state(row),
+            Record::SweepGone(account, job, sweep) => self.remove_sweep(account, job, sweep),
+            Record::Member(row) => self.put_member(row),
+            Record::JobNode(row) => self.put_job_node(row),
+            Record::JobNodeGone(account, job, node) => self.remove_job_node(account, job, node),
             Record::TaskSpec(row) => self.put_task_spec(row),
             Record::TaskState(row) => self.put_task_state(row),
             Record::TaskGone(account, job, task) => self.remove_task(account, job, task),
@@ -59,6 +72,7 @@ impl<'t> Writer<'t> {
             Record::File(row) => self.put_file(row),
             Record::FileGone(account, container, path) => self.remove_file(account, container, path),
             Record::ContainerGone(account, container) => self.remove_container(account, container),
+            Record::NumbersUsed(number) => self.put_numbers_used(*number),
             Record::Request(row) => self.put_request(row),
             Record::RequestGone(account, request) => {
                 self.remove(account, request.as_str(), "DELETE FROM request WHERE tenant = ?1 AND id = ?2")
@@ -67,7 +81,12 @@ impl<'t> Writer<'t> {
     }
 
     /// Runs one prepared statement; answers how many rows it changed.
-    fn execute(&self, doing: &'static str, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+    pub(super) fn execute(
+        &self,
+        doing: &'static str,
+        sql: &str,
+        params: impl Params,
+    ) -> Result<usize, StoreError> {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(params))
@@ -191,6 +210,13 @@ impl<'t> Writer<'t> {
         self.execute("writing a node", sql, params).map(drop)
     }
 
+    fn put_numbers_used(&mut self, number: u64) -> Result<(), StoreError> {
+        const DOING: &str = "writing which numbers are used";
+        let sql = "INSERT OR REPLACE INTO numbers_used (key, number) VALUES (1, ?1)";
+        let mut put = self.connection.prepare_cached(sql).map_err(fault(DOING))?;
+        put.execute([integer("number", number)?]).map(drop).map_err(fault(DOING))
+    }
+
     fn put_token(&mut self, row: &TokenRow) -> Result<(), StoreError> {
         let TokenRow { account, id, pool, secret_hash, created, expires, uses_max, uses } = row;
         let tenant = self.names.tenant(self.connection, account)?;
@@ -218,6 +244,7 @@ impl<'t> Writer<'t> {
             state,
             state_since,
             previous_state,
+            previous_state_since,
             sequence,
             created,
             modified,
@@ -228,14 +255,14 @@ impl<'t> Writer<'t> {
         let tenant = self.names.tenant(self.connection, account)?;
         let sql = "INSERT INTO job
             (tenant, id, format, spec, pool, priority, display_name, state, state_since, previous_state, sequence,
-             created, modified, ended, terminate_reason, revision)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+             created, modified, ended, terminate_reason, revision, previous_state_since)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
             ON CONFLICT (tenant, id) DO UPDATE SET
              format = excluded.format, spec = excluded.spec, pool = excluded.pool, priority = excluded.priority,
              display_name = excluded.display_name, state = excluded.state, state_since = excluded.state_since,
              previous_state = excluded.previous_state, sequence = excluded.sequence, created = excluded.created,
              modified = excluded.modified, ended = excluded.ended, terminate_reason = excluded.terminate_reason,
-             revision = excluded.revision";
+             revision = excluded.revision, previous_state_since = excluded.previous_state_since";
         let params = params![
             tenant,
             spec.id.as_str(),
@@ -253,6 +280,7 @@ impl<'t> Writer<'t> {
             ended.map(|time| time.as_micros()),
             terminate_reason,
             integer("revision", *revision)?,
+            previous_state_since.map(|time| time.as_micros()),
         ];
         self.execute("writing a job", sql, params).map(drop)
     }

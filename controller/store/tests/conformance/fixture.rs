@@ -1,20 +1,16 @@
-//! Rows for tests: plain ones to vary, and one of each kind with every field set.
+//! Rows for tests: plain ones to vary.
 //!
-//! Times and ids are fixed, so that what is written can be compared with what is read, and so that the golden file stays
-//! the same. `everything` holds each kind of record with its fields set, so that a codec that drops one is found: a field
-//! that is added belongs there too. The stores are in `world`.
+//! Times and ids are fixed, so that what is written can be compared with what is read. Rows with every field set are in
+//! `everything`; the stores are in `world`.
 
 use muster_controller_core::record::{
-    AccountRow, AttemptRow, Ending, FileRow, JobRow, NodeRow, PoolRow, Record, RequestRow, Rows, TaskSpecRow,
-    TaskStateRow, TokenRow,
+    AccountRow, AttemptRow, FileRow, JobNodeRow, JobNodeTask, JobRow, MemberRow, NodeRow, PoolRow, Record,
+    Rows, SweepRow, SweepStateRow, TaskSpecRow, TaskStateRow,
 };
-use muster_controller_core::reject::RejectKind;
-use muster_controller_core::reply::{CreatedNode, Reply, TaskRefused};
-use muster_model::node::{Capabilities, MachineFacts, StartTaskInfo};
+use muster_model::node::{Capabilities, MachineFacts};
 use muster_model::spec::{
-    DependsOn, EnvironmentSetting, FileDestination, FileSource, IdRange, JobConstraints, JobSpec,
-    MetadataItem, OutputFile, PoolSpec, ResourceFile, RetryLimit, StartTaskSpec, TaskConstraints, TaskLimits,
-    TaskSpec, UserIdentity,
+    Axis, DependsOn, JobConstraints, JobSpec, PoolSpec, SweepSpec, TaskConstraints, TaskLimits, TaskSpec,
+    UserIdentity,
 };
 use muster_model::state::*;
 use muster_model::*;
@@ -107,7 +103,12 @@ pub(crate) fn node_row(id: &str, pool: &str) -> NodeRow {
             ip_address: "10.0.0.1".into(),
             agent_version: "0.1.0".into(),
             os: "Linux 6.1".into(),
-            capacity: Resources { slots: 0, cpu_millis: 2_000, memory_bytes: 1 << 30, disk_bytes: 1 << 40 },
+            capacity: Resources {
+                cpu_millis: 2_000,
+                memory_bytes: 1 << 30,
+                disk_bytes: 1 << 40,
+                ..Resources::default()
+            },
             capabilities: Capabilities::default(),
             boot_time: at(-100),
         },
@@ -136,13 +137,20 @@ pub(crate) fn job_row(id: &str, sequence: u64) -> JobRow {
             priority: 0,
             constraints: JobConstraints::default(),
             uses_task_dependencies: false,
+            max_parallel_tasks: None,
             on_all_tasks_complete: OnAllTasksComplete::NoAction,
+            on_task_failure: OnTaskFailure::NoAction,
+            on_dependency_failure: OnDependencyFailure::Wait,
+            manager: None,
+            preparation: None,
+            release: None,
             common_environment: Vec::new(),
             metadata: Vec::new(),
         },
         state: JobState::Active,
         state_since: at(1),
         previous_state: None,
+        previous_state_since: None,
         sequence,
         created: at(1),
         modified: at(1),
@@ -168,6 +176,8 @@ pub(crate) fn task_spec(job: &str, id: &str, sequence: u64) -> TaskSpecRow {
             limits: TaskLimits::default(),
             user_identity: UserIdentity::default(),
             depends_on: DependsOn::default(),
+            exit_conditions: None,
+            affinity: None,
         },
         sequence,
         created: at(2),
@@ -182,6 +192,7 @@ pub(crate) fn task_state(job: &str, id: &str) -> TaskStateRow {
         state: TaskState::Active,
         state_since: at(2),
         previous_state: None,
+        previous_state_since: None,
         attempt: 0,
         node: None,
         placed: false,
@@ -189,6 +200,11 @@ pub(crate) fn task_state(job: &str, id: &str) -> TaskStateRow {
         retry_count: 0,
         requeue_count: 0,
         server_retry_count: 0,
+        last_retry: None,
+        last_requeue: None,
+        memory_bytes: None,
+        avoid: Vec::new(),
+        nodes_lost: Vec::new(),
         not_before: None,
         constraints: None,
         started: None,
@@ -196,6 +212,7 @@ pub(crate) fn task_state(job: &str, id: &str) -> TaskStateRow {
         exit_code: None,
         signal: None,
         result: None,
+        satisfies: None,
         failure: None,
         modified: at(2),
         revision: 1,
@@ -212,6 +229,102 @@ pub(crate) fn task(job: &str, id: &str, sequence: u64) -> [Record; 2] {
 
 pub(crate) fn job(id: &str, sequence: u64) -> Record {
     Record::Job(Box::new(job_row(id, sequence)))
+}
+
+pub(crate) fn sweep_id(id: &str) -> SweepId {
+    SweepId::parse(id).unwrap()
+}
+
+/// A sweep over the numbers 1 to `count`, whose members take the sequence numbers from `sequence` on.
+pub(crate) fn sweep_row(job: &str, id: &str, sequence: u64, count: u64) -> SweepRow {
+    let mut template = task_spec(job, id, sequence).spec;
+    template.command_line = "render --frame {i}".into();
+    let range = Axis::Range { name: "i".into(), start: 1, end: count, step: 1 };
+    SweepRow {
+        account: account(),
+        job: job_id(job),
+        spec: SweepSpec { id: sweep_id(id), template, axes: vec![range] },
+        sequence,
+        created: at(2),
+    }
+}
+
+/// The state of a sweep to whose members nothing has happened.
+pub(crate) fn sweep_state(job: &str, id: &str, count: u64) -> SweepStateRow {
+    SweepStateRow {
+        account: account(),
+        job: job_id(job),
+        sweep: sweep_id(id),
+        pending: IndexSet::below(count),
+        ended: Vec::new(),
+        deleting: false,
+        modified: at(2),
+        revision: 1,
+    }
+}
+
+/// A sweep's two records.
+pub(crate) fn sweep(job: &str, id: &str, sequence: u64, count: u64) -> [Record; 2] {
+    [
+        Record::Sweep(Box::new(sweep_row(job, id, sequence, count))),
+        Record::SweepState(Box::new(sweep_state(job, id, count))),
+    ]
+}
+
+/// A member of a sweep as a task of its own.
+pub(crate) fn member_row(sweep: &SweepRow, index: u64) -> MemberRow {
+    MemberRow {
+        account: sweep.account.clone(),
+        job: sweep.job.clone(),
+        sweep: sweep.spec.id.clone(),
+        index,
+        task: sweep.spec.shape().task_id(&sweep.spec.id, index),
+        sequence: sweep.sequence + index,
+        created: sweep.created,
+    }
+}
+
+/// A member's two records: it runs.
+pub(crate) fn running_member(sweep: &SweepRow, index: u64) -> [Record; 2] {
+    let member = member_row(sweep, index);
+    let state = TaskStateRow {
+        state: TaskState::Running,
+        state_since: at(3),
+        previous_state: Some(TaskState::Active),
+        previous_state_since: Some(sweep.created),
+        attempt: 1,
+        node: Some(node_id("n-1")),
+        placed: true,
+        started: Some(at(3)),
+        modified: at(3),
+        revision: 2,
+        ..task_state(sweep.job.as_str(), member.task.as_str())
+    };
+    [Record::Member(Box::new(member)), Record::TaskState(Box::new(state))]
+}
+
+/// A preparation that runs on a node.
+pub(crate) fn job_node_row(job: &str, node: &str) -> JobNodeRow {
+    JobNodeRow {
+        account: account(),
+        job: job_id(job),
+        node: node_id(node),
+        pool: pool_id("p"),
+        boot_id: "b-1".into(),
+        preparation: JobNodeTask {
+            attempt: 1,
+            state: JobNodeTaskState::Running,
+            placed: true,
+            started: None,
+            ended: None,
+            exit_code: None,
+            retry_count: 0,
+            last_retry: None,
+            result: None,
+            failure: None,
+        },
+        release: None,
+    }
 }
 
 pub(crate) fn attempt_row(job: &str, task: &str, number: AttemptNumber) -> AttemptRow {
@@ -236,250 +349,6 @@ pub(crate) fn file_row(name: &str, file: &str, digest: u8) -> FileRow {
     }
 }
 
-fn failure() -> FailureInfo {
-    FailureInfo::new(Cause::OutOfMemory, "the task used 5 GiB of 4 GiB: ask for more")
-        .with("limit_bytes", 4_u64 << 30)
-}
-
-fn full_pool() -> PoolRow {
-    let mut row = pool_row("Farm");
-    row.spec.display_name = "Render farm Ä".into();
-    row.spec.task_slots_per_node = 4;
-    row.spec.node_fill_type = NodeFillType::Pack;
-    row.spec.job_default_order = JobDefaultOrder::CreationTime;
-    row.spec.on_lease_expiry = OnLeaseExpiry::Keep;
-    row.spec.metadata = vec![MetadataItem { name: "owner".into(), value: "anna".into() }];
-    row.spec.start_task = Some(StartTaskSpec {
-        command_line: "apt-get install -y povray".into(),
-        resource_files: resource_files(),
-        environment: environment(),
-        user_identity: UserIdentity { scope: AutoUserScope::Pool, elevation: ElevationLevel::Admin },
-        max_task_retry_count: RetryLimit::Unlimited,
-        wait_for_success: true,
-    });
-    row.allocation_state = AllocationState::Resizing;
-    row.resize_deadline = Some(at(900));
-    row.resize_error = Some(("AllocationTimedout".into(), "2 of 3 nodes joined".into()));
-    row.revision = 7;
-    row
-}
-
-fn full_node() -> NodeRow {
-    let mut row = node_row("tvm-1_1", "Farm");
-    row.facts.capabilities = Capabilities {
-        cgroup: "v2".into(),
-        memory_limit: true,
-        cpu_limit: true,
-        pids_limit: true,
-        user_switch: true,
-    };
-    row.state = NodeState::StartTaskFailed;
-    row.scheduling = SchedulingState::Disabled;
-    row.start_task = Some(StartTaskInfo {
-        state: StartTaskState::Completed,
-        start_time: at(3),
-        end_time: Some(at(4)),
-        exit_code: Some(-1),
-        retry_count: 2,
-        result: Some(ExecutionResult::Failure),
-        failure: Some(failure()),
-    });
-    row.errors = vec![("StartTaskFailed".into(), "exit code 1".into())];
-    row.tasks_run = 12;
-    row.tasks_succeeded = 11;
-    row.running_tasks = 1;
-    row.running_slots = 2;
-    row
-}
-
-fn full_job() -> JobRow {
-    let mut row = job_row("Film", 41);
-    row.spec.display_name = "The film".into();
-    row.spec.pool = pool_id("Farm");
-    row.spec.priority = -1_000;
-    row.spec.constraints = JobConstraints {
-        max_wall_clock_time: Some(Duration::from_secs(86_400)),
-        max_task_retry_count: RetryLimit::Unlimited,
-    };
-    row.spec.uses_task_dependencies = true;
-    row.spec.on_all_tasks_complete = OnAllTasksComplete::TerminateJob;
-    row.spec.common_environment = environment();
-    row.spec.metadata = vec![MetadataItem { name: "client".into(), value: String::new() }];
-    row.state = JobState::Terminating;
-    row.previous_state = Some(JobState::Active);
-    row.ended = Some(at(50));
-    row.terminate_reason = Some("UserTerminate".into());
-    row
-}
-
-fn environment() -> Vec<EnvironmentSetting> {
-    vec![
-        EnvironmentSetting { name: "SCENE".into(), value: "lake = 1".into() },
-        EnvironmentSetting { name: "EMPTY".into(), value: String::new() },
-    ]
-}
-
-fn resource_files() -> Vec<ResourceFile> {
-    vec![
-        ResourceFile {
-            source: FileSource::Http("https://files.test/scene.pov".into()),
-            file_path: Some(path("in/scene.pov")),
-            mode: 0o644,
-            digest: Some(Digest::from_bytes([9; 32])),
-        },
-        ResourceFile {
-            source: FileSource::FileStore { container: container("scenes"), path: path("a/b.inc") },
-            file_path: Some(path("b.inc")),
-            mode: 0o770,
-            digest: None,
-        },
-        ResourceFile {
-            source: FileSource::FileStorePrefix { container: container("scenes"), prefix: "maps/".into() },
-            file_path: None,
-            mode: 0o770,
-            digest: None,
-        },
-    ]
-}
-
-fn full_task() -> TaskSpecRow {
-    let mut row = task_spec("Film", "Frame-001", 42);
-    row.spec.display_name = "Frame 1".into();
-    row.spec.command_line = "povray +W480 'frame 1.pov'".into();
-    row.spec.resource_files = resource_files();
-    row.spec.output_files = vec![OutputFile {
-        pattern: "out/*.png".into(),
-        destination: FileDestination::FileStore {
-            container: container("film-out"),
-            path: Some(path("frames")),
-        },
-        condition: UploadCondition::TaskSuccess,
-    }];
-    row.spec.environment = environment();
-    row.spec.constraints = TaskConstraints {
-        max_wall_clock_time: Some(Duration::from_millis(90_500)),
-        retention_time: Some(Duration::from_secs(3_600)),
-        max_task_retry_count: Some(RetryLimit::Times(3)),
-    };
-    row.spec.resources =
-        Resources { slots: 2, cpu_millis: 1_500, memory_bytes: 1 << 32, disk_bytes: 1 << 33 };
-    row.spec.limits = TaskLimits { pids_max: Some(64) };
-    row.spec.user_identity = UserIdentity { scope: AutoUserScope::Task, elevation: ElevationLevel::NonAdmin };
-    row.spec.depends_on =
-        DependsOn { task_ids: vec![task_id("Setup")], task_id_ranges: vec![IdRange { start: 1, end: 40 }] };
-    row
-}
-
-fn full_state() -> TaskStateRow {
-    TaskStateRow {
-        state: TaskState::Completed,
-        state_since: at(30),
-        previous_state: Some(TaskState::Running),
-        attempt: 2,
-        node: Some(node_id("tvm-1_1")),
-        placed: true,
-        ending: Some(Ending::Delete),
-        retry_count: 1,
-        requeue_count: 2,
-        server_retry_count: 3,
-        not_before: Some(at(20)),
-        constraints: Some(TaskConstraints {
-            max_wall_clock_time: Some(Duration::new(5, 250_000_000)),
-            retention_time: None,
-            max_task_retry_count: Some(RetryLimit::Unlimited),
-        }),
-        started: Some(at(21)),
-        ended: Some(at(30)),
-        exit_code: Some(-9),
-        signal: Some(9),
-        result: Some(ExecutionResult::Failure),
-        failure: Some(failure()),
-        modified: at(31),
-        revision: 9,
-        ..task_state("Film", "Frame-001")
-    }
-}
-
-fn full_attempt() -> AttemptRow {
-    let mut row = attempt_row("Film", "Frame-001", 2);
-    row.result = AttemptResult {
-        result: ExecutionResult::Failure,
-        exit_code: Some(137),
-        signal: Some(9),
-        failure: Some(failure()),
-        start_time: Some(at(21)),
-        end_time: at(30),
-        usage: Usage {
-            peak_memory_bytes: 5 << 30,
-            user_cpu_micros: 8_000_000,
-            kernel_cpu_micros: 1_000,
-            staged_bytes: 77,
-            uploaded_bytes: 88,
-        },
-        stdout: Excerpt { head: b"first\xff".to_vec(), tail: b"last".to_vec(), total_bytes: 1_000_000 },
-        stderr: Excerpt::default(),
-        outputs: vec![OutputEntry {
-            container: container("film-out"),
-            path: path("frames/out/001.png"),
-            digest: Digest::from_bytes([7; 32]),
-            size: 4_321,
-        }],
-    };
-    row
-}
-
-fn request(id: &str, reply: Reply) -> Record {
-    Record::Request(RequestRow {
-        account: account(),
-        id: RequestId::parse(id).unwrap(),
-        command: "CreateTasks".into(),
-        reply,
-        expires: at(86_400),
-    })
-}
-
-/// One record of every kind that puts a row, with every field set, and some plain ones beside them.
-pub(crate) fn everything() -> Vec<Record> {
-    let refused = TaskRefused {
-        index: 4,
-        kind: RejectKind::AlreadyExists,
-        code: "TaskExists".into(),
-        message: "job 'Film' already has a task 'x'".into(),
-    };
-    let joined =
-        CreatedNode { node: node_id("tvm-1_1"), account: Some(account()), pool: Some(pool_id("Farm")) };
-    let token = TokenRow {
-        account: account(),
-        id: TokenId::parse("Token-1").unwrap(),
-        pool: pool_id("Farm"),
-        secret_hash: Digest::from_bytes([5; 32]),
-        created: at(1),
-        expires: at(1_000),
-        uses_max: 10,
-        uses: 3,
-    };
-    let mut records = vec![
-        Record::Account(account_row()),
-        Record::Pool(Box::new(full_pool())),
-        Record::Pool(Box::new(pool_row("spare"))),
-        Record::Node(Box::new(full_node())),
-        Record::Node(Box::new(node_row("tvm-1_2", "Farm"))),
-        Record::Token(token),
-        Record::Job(Box::new(full_job())),
-        job("other", 43),
-        Record::TaskSpec(Box::new(full_task())),
-        Record::TaskState(Box::new(full_state())),
-        Record::Attempt(Box::new(attempt_row("Film", "Frame-001", 1))),
-        Record::Attempt(Box::new(full_attempt())),
-        Record::File(file_row("scenes", "a/b.inc", 9)),
-        request("r-1", Reply::Done),
-        request("r-2", Reply::Tasks(vec![refused])),
-        request("r-3", Reply::Joined(joined)),
-    ];
-    records.extend(task("other", "t1", 44));
-    records
-}
-
 /// Asserts that two stores hold the same.
 #[track_caller]
 pub(crate) fn assert_same(left: &Rows, right: &Rows) {
@@ -493,6 +362,9 @@ pub(crate) fn assert_same(left: &Rows, right: &Rows) {
     assert_eq!(left.nodes, right.nodes);
     assert_eq!(left.tokens, right.tokens);
     assert_eq!(left.jobs, right.jobs);
+    assert_eq!(left.sweeps, right.sweeps);
+    assert_eq!(left.job_nodes, right.job_nodes);
     assert_eq!(left.tasks, right.tasks);
+    assert_eq!(left.members, right.members);
     assert_eq!(left.requests, right.requests);
 }

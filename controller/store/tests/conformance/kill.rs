@@ -40,7 +40,7 @@ fn start_writer(database: &Path) -> Writer {
 
 /// The commits so far: the job's revision is their number, and each has added its tasks.
 fn commits(store: &mut SqliteStore) -> u64 {
-    let rows = store.load().unwrap();
+    let rows = store.load_all().unwrap();
     let commits = rows.jobs.first().map_or(0, |job| job.revision);
     assert_eq!(
         u64::try_from(rows.tasks.len()).unwrap(),

@@ -4,6 +4,7 @@
 //! whatever is written in between. Tokens go through their text, as a client's do. Which rows a filter takes is
 //! checked in `filters`.
 
+use crate::everything::everything;
 use crate::fixture::*;
 use crate::world::{World, on_every_backend};
 use muster_controller_core::record::{Record, TaskStateRow};

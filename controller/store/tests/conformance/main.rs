@@ -1,6 +1,6 @@
 //! One suite for every backend: what `Store` and `Reader` promise, whatever is below.
 //!
-//! `world` holds the backends, `fixture` makes rows. `rows` writes and reads every kind of record, `lists` walks
+//! `world` holds the backends, `fixture` and `everything` make rows. `rows` writes and reads every kind of record, `sweeps` follows the lives of sweeps, `lists` walks
 //! pages, `filters` holds the backends' filters and orders together, `kill` ends a writer in the middle of its work,
 //! `files` opens what is damaged, foreign or old.
 
@@ -12,10 +12,12 @@
     reason = "a test says what went wrong by ending"
 )]
 
+mod everything;
 mod files;
 mod filters;
 mod fixture;
 mod kill;
 mod lists;
 mod rows;
+mod sweeps;
 mod world;

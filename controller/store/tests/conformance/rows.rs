@@ -4,6 +4,7 @@
 //! every field, from the store that wrote it and from one that was opened again. Rows are made in `fixture`; files that
 //! are not as they should be are in `files`.
 
+use crate::everything::everything;
 use crate::fixture::*;
 use crate::world::{World, on_every_backend};
 use muster_controller_core::record::{FileRow, Record, TaskStateRow};
@@ -29,7 +30,16 @@ on_every_backend!(
     tasks_are_loaded_in_sequence_order,
     specifications_are_read_in_the_order_asked,
     contents_are_found_by_digest_within_the_account,
+    the_last_number_of_creation_outlives_what_had_it,
 );
+
+fn the_last_number_of_creation_outlives_what_had_it(world: &mut World) {
+    assert_eq!(world.load().numbers_used, 0);
+    world.commit(&[Record::NumbersUsed(7)]);
+    world.commit(&[Record::NumbersUsed(9)]);
+    world.reopen();
+    assert_eq!(world.load().numbers_used, 9);
+}
 
 fn an_empty_store_holds_nothing(world: &mut World) {
     let rows = world.load();
@@ -78,7 +88,28 @@ fn every_record_reads_back_as_it_was_written(world: &mut World) {
                 assert_eq!(reader.file(&account, &row.container, &row.path).unwrap().as_ref(), Some(row));
             }
             Record::Request(row) => assert!(world.load().requests.contains(row)),
-            Record::PoolGone(..)
+            Record::Sweep(row) => {
+                let found = reader.sweep(&account, &row.job, &row.spec.id).unwrap().unwrap();
+                assert_eq!(found.row, **row);
+            }
+            Record::SweepState(row) => {
+                let found = reader.sweep(&account, &row.job, &row.sweep).unwrap().unwrap();
+                assert_eq!(found.state, **row);
+            }
+            Record::Member(row) => {
+                let key = TaskKey { job: row.job.clone(), task: row.task.clone() };
+                let found = reader.task(&account, &key).unwrap().unwrap();
+                assert_eq!(found.sweep, Some((row.sweep.clone(), row.index)));
+                assert_eq!((found.spec.sequence, found.spec.created), (row.sequence, row.created));
+                assert!(world.load().members.iter().any(|(member, _)| member == &**row));
+            }
+            Record::JobNode(row) => {
+                assert_eq!(reader.job_node(&account, &row.job, &row.node).unwrap().as_ref(), Some(&**row));
+            }
+            Record::NumbersUsed(number) => assert_eq!(world.load().numbers_used, *number),
+            Record::SweepGone(..)
+            | Record::JobNodeGone(..)
+            | Record::PoolGone(..)
             | Record::NodeGone(..)
             | Record::TokenGone(..)
             | Record::JobGone(..)
@@ -100,7 +131,15 @@ fn ids_are_found_in_any_case_and_keep_their_own(world: &mut World) {
     assert_eq!(reader.job(&account(), &job_id("film")).unwrap().unwrap().spec.id.as_str(), "Film");
     let task = reader.task(&account(), &key("FILM", "frame-001")).unwrap().unwrap();
     assert_eq!(task.spec.spec.id.as_str(), "Frame-001");
-    assert_eq!(reader.tasks(&account(), &job_id("FILM"), &Query::default()).unwrap().items.len(), 1);
+    assert_eq!(reader.tasks(&account(), &job_id("FILM"), &Query::default()).unwrap().items.len(), 7);
+    assert_eq!(
+        reader.sweep(&account(), &job_id("FILM"), &sweep_id("FRAMES")).unwrap().unwrap().row.spec.id.as_str(),
+        "Frames"
+    );
+    assert_eq!(
+        reader.task(&account(), &key("film", "FRAMES-2")).unwrap().unwrap().spec.spec.id.as_str(),
+        "Frames-2"
+    );
     // Paths are files' names and keep apart.
     assert!(reader.file(&account(), &container("scenes"), &path("A/B.inc")).unwrap().is_none());
     let again = Record::Pool(Box::new(pool_row("FARM")));
@@ -137,7 +176,7 @@ fn every_record_is_replaced_by_a_later_one(world: &mut World) {
     assert!(reader.node(&account(), &node_id("tvm-1_1")).unwrap().unwrap().start_task.is_none());
     assert_eq!(reader.job(&account(), &job_id("Film")).unwrap(), Some(job));
     let task = reader.task(&account(), &key("Film", "Frame-001")).unwrap();
-    assert_eq!(task, Some(TaskView { spec, state }));
+    assert_eq!(task, Some(TaskView { spec, state, sweep: None, fault: None }));
     let attempts = reader.attempts(&account(), &key("Film", "Frame-001"), &Query::default()).unwrap().items;
     assert_eq!(
         attempts,
@@ -157,6 +196,8 @@ fn every_record_can_be_removed_and_removing_nothing_is_nothing(world: &mut World
         Record::NodeGone(account(), node_id("tvm-1_2")),
         Record::TokenGone(account(), TokenId::parse("token-1").unwrap()),
         Record::TaskGone(account(), job_id("other"), task_id("t1")),
+        Record::JobNodeGone(account(), job_id("film"), node_id("TVM-1_1")),
+        Record::SweepGone(account(), job_id("film"), sweep_id("FRAMES")),
         Record::JobGone(account(), job_id("other")),
         Record::JobGone(account(), job_id("FILM")),
         Record::FileGone(account(), container("scenes"), path("a/b.inc")),
@@ -171,6 +212,7 @@ fn every_record_can_be_removed_and_removing_nothing_is_nothing(world: &mut World
     assert_eq!(rows.accounts.len(), 1);
     assert!(rows.pools.is_empty() && rows.nodes.is_empty() && rows.tokens.is_empty());
     assert!(rows.jobs.is_empty() && rows.tasks.is_empty() && rows.requests.is_empty());
+    assert!(rows.sweeps.is_empty() && rows.members.is_empty() && rows.job_nodes.is_empty());
     let reader = world.reader();
     assert!(reader.task(&account(), &key("Film", "Frame-001")).unwrap().is_none());
     let attempt = AttemptId { job: job_id("Film"), task: task_id("Frame-001"), number: 2 };

@@ -56,7 +56,7 @@ impl World {
     }
 
     pub(crate) fn load(&mut self) -> Rows {
-        self.store().load().unwrap()
+        self.store().load_all().unwrap()
     }
 
     /// Drops the store as a crash would and opens what it left.
