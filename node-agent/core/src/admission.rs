@@ -1,121 +1,177 @@
 //! Which assignments are accepted, and which of the accepted attempts begins next.
 //!
-//! Attempts begin strictly in the order in which they were accepted: a large one at the head waits for its slots and is not
-//! overtaken, so none waits for ever. Those beyond the slots were sent ahead, so that short tasks do not wait for a round trip.
+//! Attempts begin strictly in the order in which they were accepted: a large one at the head waits for its slots and GPUs and is
+//! not overtaken, so none waits for ever. Those beyond the slots were sent ahead, so that short tasks do not wait for a
+//! round trip. Job preparations and releases take no slots: they have an order of their own and wait for nobody in the other.
 //!
-//! Invariant: what begins fits into the slots that are free.  [promises_hold_whatever_happens]
+//! Invariant: what begins fits into the slots that are free, and no GPU is two attempts' at one time.
+//! [promises_hold_whatever_happens]
 
-use crate::attempt::{Attempt, Event, State};
+use crate::attempt::{Attempt, Event};
+use crate::deferred::Deferred;
 use crate::desk::Desk;
+use crate::directories;
 use crate::input::{Assignment, KillReason};
 use crate::ledger::Ledger;
 use crate::life;
 use crate::record::Record;
 use muster_model::cause::FailureInfo;
-use muster_model::{AttemptId, AttemptResult, Cause};
+use muster_model::{AttemptId, Cause};
 use std::time::Duration;
 
-/// Most attempts that may wait for slots: far above any sensible dispatch-ahead, and bounds the journal and the Hello.
+/// Most attempts that may wait in each of the two queues: far above any sensible dispatch-ahead, and bounds the journal and the Hello.
 pub const QUEUE_MAX: usize = 10_000;
+
+/// Most attempts without slots that are under way at one time: all preparations of a busy node, and few enough that a hundred
+/// jobs which end together do not start all their releases at once.
+pub const SLOTLESS_MAX: u32 = 64;
 
 /// What is to be done with an assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// It joins the queue.
     Accept,
-    /// It is known already, or an earlier attempt of a task whose later one is known: nothing.
+    /// It is known already, or an earlier attempt of a task whose later one is known, or of an earlier task of the same id:
+    /// nothing.
     Ignore,
+    /// It waits until the attempts of an earlier task of the same id have ended.
+    Defer,
     /// It ends at once, with this reason.
     Refuse(FailureInfo),
+}
+
+/// The order of the attempts of all tasks that have had one id.
+const fn rank(id: &AttemptId, incarnation: u64) -> (u64, u32) {
+    (incarnation, id.number)
 }
 
 /// Decides about an assignment.
 #[must_use]
 pub fn examine(ledger: &Ledger, assignment: &Assignment) -> Answer {
-    let id = &assignment.attempt;
-    let later = AttemptId { number: u32::MAX, ..id.clone() };
-    if ledger.attempts().range(id..=&later).next().is_some()
-        || ledger.retained().holds(id)
-        || ledger.retained().later_than(id)
-    {
+    let (task, offered) = (assignment.attempt.task_key(), rank(&assignment.attempt, assignment.incarnation));
+    let live = || ledger.attempts_of(&task).map(|held| rank(held.id(), held.incarnation()));
+    let ended = ledger.retained().of(&task).map(|(id, kept)| rank(id, kept.incarnation));
+    if live().chain(ended).any(|known| known >= offered) {
         return Answer::Ignore;
     }
-    if ledger.queue_len() >= QUEUE_MAX {
+    if live().any(|(incarnation, _)| incarnation < assignment.incarnation) {
+        return Answer::Defer;
+    }
+    if ledger.queue_len(assignment) >= QUEUE_MAX {
         return Answer::Refuse(FailureInfo::new(
             Cause::Internal,
-            format!("the node holds {QUEUE_MAX} attempts that wait for slots and takes no more"),
+            format!("the node holds {QUEUE_MAX} attempts that wait and takes no more"),
         ));
     }
     Answer::Accept
 }
 
-/// Takes an assignment: into the queue, or to its end.
-pub(crate) fn assign(desk: &mut Desk<'_>, assignment: Assignment) {
+/// Takes an assignment: into the queue, to its end, or among those that wait for it.
+pub(crate) fn assign(desk: &mut Desk<'_>, deferred: &mut Deferred, assignment: Assignment) {
     match examine(desk.ledger, &assignment) {
         Answer::Ignore => {}
+        Answer::Defer => {
+            deferred.defer(desk, assignment);
+            // What had not begun has ended at once.
+            assign_free(desk, deferred);
+        }
         Answer::Refuse(failure) => {
-            let result = AttemptResult::not_started(failure, desk.now.wall);
-            life::tell_end(desk, &assignment.attempt, result, Duration::ZERO);
+            life::tell_end(desk, &assignment.attempt, assignment.incarnation, failure);
         }
         Answer::Accept => {
-            let first = AttemptId { number: 0, ..assignment.attempt.clone() };
-            let earlier: Vec<_> = desk
-                .ledger
-                .attempts()
-                .range(first..assignment.attempt.clone())
-                .map(|(id, _)| id.clone())
-                .collect();
+            let task = assignment.attempt.task_key();
+            directories::forget_earlier_tasks(desk, &task, assignment.incarnation);
+            let earlier: Vec<_> = desk.ledger.attempts_of(&task).map(|held| held.id().clone()).collect();
             for attempt in &earlier {
                 life::kill_attempt(desk, attempt, KillReason::Stale, Duration::ZERO);
             }
             let order = desk.ledger.next_order();
-            let attempt = Attempt { assignment, order, state: State::Assigned, kill: None };
-            desk.record(Record::Accepted(Box::new(attempt)));
+            desk.record(Record::Accepted(Box::new(Attempt::assigned(assignment, order))));
         }
     }
 }
 
-/// Begins attempts while the one at the head fits.
-pub(crate) fn admit(desk: &mut Desk<'_>) {
-    while let Some((id, fit)) = head(desk.ledger) {
+/// Takes the assignments that wait for nothing any more.
+pub(crate) fn assign_free(desk: &mut Desk<'_>, deferred: &mut Deferred) {
+    for assignment in deferred.take_free(desk.ledger) {
+        assign(desk, deferred, assignment);
+    }
+}
+
+/// Begins attempts while the one at the head fits: first those without slots, then the others. `gpus` is how many the node
+/// has.
+pub(crate) fn admit(desk: &mut Desk<'_>, gpus: u32) {
+    while let Some(id) = slotless(desk.ledger) {
+        life::attempt_event(desk, &id, Event::Admitted);
+    }
+    while let Some((id, fit)) = head(desk.ledger, gpus) {
         match fit {
-            Fit::Now => life::attempt_event(desk, &id, Event::Admitted),
-            Fit::Never { slots, offered } => {
+            Fit::Now { gpus } => {
+                if !gpus.is_empty() {
+                    desk.record(Record::Equipped { attempt: id.clone(), gpus });
+                }
+                life::attempt_event(desk, &id, Event::Admitted);
+            }
+            Fit::Never { what, wanted, offered } => {
                 let failure = FailureInfo::new(
                     Cause::LaunchFailed,
-                    format!("the task takes {slots} task slots and the node has {offered}"),
+                    format!("the task takes {wanted} {what} and the node has {offered}"),
                 );
-                life::tell_end(desk, &id, AttemptResult::not_started(failure, desk.now.wall), Duration::ZERO);
+                let incarnation = desk.ledger.attempt(&id).map_or(0, Attempt::incarnation);
+                life::tell_end(desk, &id, incarnation, failure);
             }
         }
     }
 }
 
-/// How the attempt at the head of the queue stands to the slots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The first attempt without slots, unless too many are under way.
+fn slotless(ledger: &Ledger) -> Option<AttemptId> {
+    let first = ledger.slotless_queue().next()?;
+    (ledger.slotless_used() < SLOTLESS_MAX).then(|| first.id().clone())
+}
+
+/// How the attempt at the head of the queue stands to what is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Fit {
-    /// Its slots are free.
-    Now,
+    /// Its slots are free, and these GPUs.
+    Now {
+        /// As many as it asks for.
+        gpus: Vec<u32>,
+    },
     /// The node does not have as many.
     Never {
+        /// Slots or GPUs.
+        what: &'static str,
         /// How many it takes.
-        slots: u32,
+        wanted: u32,
         /// How many there are.
         offered: u32,
     },
 }
 
 /// The attempt at the head of the queue, unless it has to wait.
-fn head(ledger: &Ledger) -> Option<(AttemptId, Fit)> {
+fn head(ledger: &Ledger, gpus_offered: u32) -> Option<(AttemptId, Fit)> {
     let offered = ledger.settings()?.task_slots;
     let attempt = ledger.queue().next()?;
-    let slots = attempt.assignment.slots;
+    let (slots, gpus) = (attempt.assignment.slots, attempt.assignment.gpus);
     let fit = if slots > offered {
-        Fit::Never { slots, offered }
+        Fit::Never { what: "task slots", wanted: slots, offered }
+    } else if gpus > gpus_offered {
+        Fit::Never { what: "GPUs", wanted: gpus, offered: gpus_offered }
     } else if ledger.slots_used().saturating_add(slots) <= offered {
-        Fit::Now
+        Fit::Now { gpus: free_gpus(ledger, gpus, gpus_offered)? }
     } else {
         return None;
     };
     Some((attempt.id().clone(), fit))
+}
+
+/// The lowest free GPUs, if there are as many.
+fn free_gpus(ledger: &Ledger, wanted: u32, offered: u32) -> Option<Vec<u32>> {
+    let count = usize::try_from(wanted).ok()?;
+    let free: Vec<u32> = match count {
+        0 => Vec::new(),
+        _ => (0..offered).filter(|gpu| !ledger.gpus_used().contains(gpu)).take(count).collect(),
+    };
+    (free.len() == count).then_some(free)
 }

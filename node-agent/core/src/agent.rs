@@ -7,23 +7,26 @@
 
 use crate::admission;
 use crate::attempt::{Event, State};
+use crate::deferred::Deferred;
 use crate::desk::Desk;
+use crate::directories;
 use crate::effect::{AgentMessage, DeadlineReason, Effect};
 use crate::input::{
-    ControllerMessage, Input, Kill, KillReason, NodeSettings, SessionId, StartTaskSettings, Welcome,
+    Assignment, ControllerMessage, Input, Kill, KillReason, NodeSettings, SessionId, StartTaskSettings,
+    Welcome,
 };
 use crate::lease::Heartbeats;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Occupancy};
 use crate::life;
 use crate::reattach;
 use crate::record::Record;
 use crate::report::Report;
-use crate::retention::{BATCH_INTERVAL, REMEMBERED_MIN};
+use crate::retention::BATCH_INTERVAL;
 use crate::start_task::{self, StartTask};
 use crate::time::{Monotonic, Now};
 use muster_model::cause::FailureInfo;
 use muster_model::state::OnLeaseExpiry;
-use muster_model::{AttemptId, AttemptResult, Cause};
+use muster_model::{AttemptId, Cause};
 use std::time::Duration;
 
 /// Between the polite signal and the kill when the agent stops or leaves: people wait for it.
@@ -40,6 +43,8 @@ pub struct Agent {
     stopping: Option<Stopping>,
     swept: Monotonic,
     last: Now,
+    gpus: u32,
+    deferred: Deferred,
 }
 
 /// How the agent stands to the controller.
@@ -72,23 +77,23 @@ enum Then {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// The counters of the ledger are not what a recount finds.
-    #[error(
-        "{used} slots and {waiting} waiting attempts are counted, a recount finds {found_used} and {found_waiting}"
-    )]
+    #[error("{counted:?} is counted, a recount finds {found:?}")]
     Miscounted {
-        /// Slots by the counter.
-        used: u32,
-        /// Waiting attempts by the queue.
-        waiting: usize,
-        /// Slots by the recount.
-        found_used: u32,
-        /// Waiting attempts by the recount.
-        found_waiting: usize,
+        /// By the counters.
+        counted: Box<Occupancy>,
+        /// By the recount.
+        found: Box<Occupancy>,
     },
     /// An attempt goes on though the lease has ended and the pool's policy is to kill.
     #[error("attempt {attempt} goes on without a lease")]
     RunsWithoutLease {
         /// The attempt.
+        attempt: AttemptId,
+    },
+    /// Attempts of two tasks that have had the same id are live.
+    #[error("attempt {attempt} is live beside one of an earlier task of the same id")]
+    TwoTasksOfOneId {
+        /// One of them.
         attempt: AttemptId,
     },
     /// An attempt is live and remembered as ended.
@@ -112,13 +117,28 @@ impl Agent {
             stopping: None,
             swept: now.monotonic,
             last: now,
+            gpus: 0,
+            deferred: Deferred::default(),
         }
+    }
+
+    /// The same agent on a node with so many GPUs, numbered from 0. Without this it has none.
+    #[must_use]
+    pub const fn with_gpus(mut self, gpus: u32) -> Self {
+        self.gpus = gpus;
+        self
     }
 
     /// What must not be forgotten; for the shell to look things up and for tests.
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// What was assigned and waits for the end of attempts of an earlier task of the same id. It is in no journal, and is
+    /// forgotten with its session: the controller then finds that the node does not hold it.
+    pub fn deferred(&self) -> impl Iterator<Item = &Assignment> {
+        self.deferred.iter()
     }
 
     /// Handles one input. Effects are to be carried out in their order.
@@ -128,8 +148,9 @@ impl Agent {
         self.last = now;
         self.due(&mut desk);
         self.dispatch(&mut desk, input);
+        admission::assign_free(&mut desk, &mut self.deferred);
         if self.may_begin(&desk) {
-            admission::admit(&mut desk);
+            admission::admit(&mut desk, self.gpus);
         }
         self.finish_stopping(&mut desk);
         let listener = match &self.session {
@@ -150,6 +171,7 @@ impl Agent {
                 self.consider_start_task(desk);
             }
             Input::SessionOpened(id) => {
+                self.deferred.clear();
                 self.session = Session::Greeting { id, asked: desk.now.monotonic };
                 let hello = reattach::hello(desk.ledger);
                 desk.act(Effect::Send { session: id, message: AgentMessage::Hello(hello) });
@@ -191,15 +213,26 @@ impl Agent {
             }
             ControllerMessage::Assign(assignments) => {
                 if self.stopping.is_none() {
-                    assignments.into_iter().for_each(|assignment| admission::assign(desk, assignment));
+                    for assignment in assignments {
+                        admission::assign(desk, &mut self.deferred, assignment);
+                    }
                 }
             }
-            ControllerMessage::Recall(attempts) => attempts.iter().for_each(|attempt| recall(desk, attempt)),
-            ControllerMessage::Kill(kills) => kills.iter().for_each(|wanted| kill(desk, wanted)),
+            ControllerMessage::Recall(attempts) => {
+                attempts.iter().for_each(|attempt| recall(desk, &mut self.deferred, attempt));
+            }
+            ControllerMessage::Kill(kills) => {
+                kills.iter().for_each(|wanted| kill(desk, &mut self.deferred, wanted));
+            }
+            ControllerMessage::Amend(amendment) => {
+                if !self.deferred.amend(&amendment) {
+                    life::amend(desk, &amendment);
+                }
+            }
             ControllerMessage::Acknowledge(number) => acknowledge(desk, number),
             ControllerMessage::Settings(settings) => self.settings(desk, &settings),
             ControllerMessage::RunStartTask(settings) => self.run_start_task(desk, settings),
-            ControllerMessage::RemoveDirectories(attempts) => remove_directories(desk, &attempts),
+            ControllerMessage::RemoveDirectories(attempts) => directories::remove(desk, &attempts),
             ControllerMessage::Leave => self.stop(desk, Then::Leave),
         }
     }
@@ -270,6 +303,10 @@ impl Agent {
             }
             None => Some(Stopping { then, deadline, done: false }),
         };
+        for assignment in self.deferred.iter() {
+            desk.report(Report::Recalled(assignment.attempt.clone()));
+        }
+        self.deferred.clear();
         life::kill_all(desk, KillReason::NodeStopping, STOP_GRACE);
         life::kill_start_task(desk, KillReason::NodeStopping, STOP_GRACE);
     }
@@ -319,12 +356,13 @@ impl Agent {
         }
         if self.directories_due(desk.ledger, desk.now).is_some_and(|at| at <= now) {
             self.swept = now;
-            sweep(desk);
+            directories::sweep(desk);
         }
     }
 
     fn lease_ended(&mut self, desk: &mut Desk<'_>) {
         desk.record(Record::Lease(None));
+        self.deferred.clear();
         let policy = desk.ledger.settings().map(|settings| settings.on_lease_expiry);
         if policy != Some(OnLeaseExpiry::Keep) {
             life::kill_all(desk, KillReason::LeaseEnded, Duration::ZERO);
@@ -374,10 +412,9 @@ impl Agent {
     /// # Errors
     /// The first [`Violation`] that is found.
     pub fn check(&self) -> Result<(), Violation> {
-        let (found_used, found_waiting) = self.ledger.recount();
-        let (used, waiting) = (self.ledger.slots_used(), self.ledger.queue_len());
-        if (used, waiting) != (found_used, found_waiting) {
-            return Err(Violation::Miscounted { used, waiting, found_used, found_waiting });
+        let (counted, found) = (self.ledger.occupancy(), self.ledger.recount());
+        if counted != found {
+            return Err(Violation::Miscounted { counted: Box::new(counted), found: Box::new(found) });
         }
         let keeps =
             self.ledger.settings().is_some_and(|settings| settings.on_lease_expiry == OnLeaseExpiry::Keep);
@@ -391,12 +428,20 @@ impl Agent {
                 return Err(Violation::LiveAndEnded { attempt: attempt.id().clone() });
             }
         }
+        let live = self.ledger.attempts().values();
+        for (one, next) in live.clone().zip(live.skip(1)) {
+            if one.id().task_key() == next.id().task_key() && one.incarnation() != next.incarnation() {
+                return Err(Violation::TwoTasksOfOneId { attempt: next.id().clone() });
+            }
+        }
         Ok(())
     }
 }
 
-fn recall(desk: &mut Desk<'_>, attempt: &AttemptId) {
-    if desk.ledger.attempt(attempt).is_some_and(|held| held.state == State::Assigned) {
+fn recall(desk: &mut Desk<'_>, deferred: &mut Deferred, attempt: &AttemptId) {
+    if deferred.take(attempt).is_some() {
+        desk.report(Report::Recalled(attempt.clone()));
+    } else if desk.ledger.attempt(attempt).is_some_and(|held| held.state == State::Assigned) {
         desk.record(Record::GivenBack(attempt.clone()));
         desk.report(Report::Recalled(attempt.clone()));
     }
@@ -404,13 +449,20 @@ fn recall(desk: &mut Desk<'_>, attempt: &AttemptId) {
 
 /// Ends an attempt. One that the node does not hold is answered all the same, and remembered, so that an assignment
 /// that was overtaken does not run.
-fn kill(desk: &mut Desk<'_>, wanted: &Kill) {
+fn kill(desk: &mut Desk<'_>, deferred: &mut Deferred, wanted: &Kill) {
     let id = &wanted.attempt;
-    if desk.ledger.attempt(id).is_some() {
+    let waited = deferred.take(id);
+    if let Some(held) = desk.ledger.attempt(id) {
+        if held.disowned {
+            // What is meant is one of the same name that never began here: the end of this one will serve for both.
+            desk.record(Record::Disowned { attempt: id.clone(), disowned: false });
+        }
         life::kill_attempt(desk, id, wanted.reason, wanted.grace);
-    } else if !desk.ledger.retained().holds(id) {
+    } else if waited.is_some() || !desk.ledger.retained().holds(id) {
         let failure = FailureInfo::new(Cause::Terminated, "the attempt was ended before the node held it");
-        life::tell_end(desk, id, AttemptResult::not_started(failure, desk.now.wall), Duration::ZERO);
+        // Words of one session keep their order, so a later assignment of this name is of a later task.
+        let incarnation = waited.map_or(0, |assignment| assignment.incarnation);
+        life::tell_end(desk, id, incarnation, failure);
     }
 }
 
@@ -418,36 +470,5 @@ fn acknowledge(desk: &mut Desk<'_>, number: u64) {
     let number = number.min(desk.ledger.outbox().next_number().saturating_sub(1));
     if number >= desk.ledger.outbox().oldest() {
         desk.record(Record::Acknowledged(number));
-    }
-}
-
-/// Removes directories before their time; that the attempts have ended is remembered on.
-fn remove_directories(desk: &mut Desk<'_>, attempts: &[AttemptId]) {
-    let ended: Vec<_> =
-        attempts.iter().filter(|attempt| desk.ledger.retained().holds(attempt)).cloned().collect();
-    let keep_until = desk.now.wall.after(REMEMBERED_MIN);
-    for attempt in &ended {
-        desk.record(Record::Ended { attempt: attempt.clone(), keep_until });
-    }
-    remove_unused(desk, ended);
-}
-
-/// Removes the directories whose time has come.
-fn sweep(desk: &mut Desk<'_>) {
-    let due = desk.ledger.retained().due(desk.now.wall);
-    desk.record(Record::Removed(due.clone()));
-    remove_unused(desk, due);
-}
-
-/// Attempts of one task share its directory: it goes with the last of them.
-fn remove_unused(desk: &mut Desk<'_>, attempts: Vec<AttemptId>) {
-    let superseded = |id: &AttemptId| {
-        let last = AttemptId { number: u32::MAX, ..id.clone() };
-        let mut later = desk.ledger.attempts().range(id..=&last);
-        later.next().is_some() || desk.ledger.retained().later_than(id)
-    };
-    let unused: Vec<_> = attempts.into_iter().filter(|attempt| !superseded(attempt)).collect();
-    if !unused.is_empty() {
-        desk.act(Effect::RemoveDirectories(unused));
     }
 }

@@ -6,12 +6,13 @@
 //!
 //! Invariant: an event that repeats or comes late changes nothing.  [late_and_repeated_events_change_nothing]
 
-use crate::input::{Assignment, Collected, Ended, EndedBy, Exit, KillReason};
+use crate::input::{Assignment, Collected, Ended, EndedBy, Exit, KillReason, Terms};
 use crate::subject::Subject;
 use crate::time::{Monotonic, Now};
 use muster_model::cause::FailureInfo;
 use muster_model::state::AttemptPhase;
 use muster_model::{AttemptId, Timestamp};
+use std::time::Duration;
 
 /// An attempt that the node holds and that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,24 @@ pub struct Attempt {
     pub state: State,
     /// Why it is being ended, if it is.
     pub kill: Option<KillReason>,
+    /// Its terms, if they have changed since it was assigned.
+    pub amended: Option<Terms>,
+    /// The GPUs that are its own.
+    pub gpus: Vec<u32>,
+    /// The controller does not count it any more: its end is told to nobody, because it could be taken for the end of an
+    /// attempt of the same name.
+    pub disowned: bool,
+}
+
+/// What a command may take; a start task may take anything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grant {
+    /// From the start of staging until the command's end.
+    pub wall_clock: Option<Duration>,
+    /// Whether that was changed, so that the supervisor may know an older limit.
+    pub amended: bool,
+    /// The GPUs that are its own.
+    pub gpus: Vec<u32>,
 }
 
 /// Where a command is in its life.
@@ -47,6 +66,8 @@ pub enum State {
     Running {
         /// When it started, by the node's clock.
         start_time: Timestamp,
+        /// How much of its wall-clock time had passed before that.
+        spent: Duration,
         /// Bytes that were fetched for it.
         staged_bytes: u64,
     },
@@ -54,6 +75,8 @@ pub enum State {
     Collecting {
         /// How it ended.
         exit: Exit,
+        /// As in `Running`; nothing if it was not seen to start.
+        spent: Duration,
         /// Bytes that were fetched for it.
         staged_bytes: u64,
     },
@@ -80,6 +103,19 @@ impl State {
             | Self::Launching { .. }
             | Self::Running { .. }
             | Self::Collecting { .. } => true,
+        }
+    }
+
+    /// How much of its wall-clock time has passed, up to the command's end; nothing while it waits or runs.
+    #[must_use]
+    pub fn elapsed(&self, now: Now) -> Duration {
+        match self {
+            Self::Assigned | Self::Running { .. } => Duration::ZERO,
+            Self::Staging { since } | Self::Launching { since, .. } => now.monotonic.since(*since),
+            Self::Collecting { exit, spent, .. } => {
+                let start_time = exit.start_time.unwrap_or(exit.end_time);
+                spent.saturating_add(exit.end_time.since(start_time))
+            }
         }
     }
 
@@ -182,8 +218,12 @@ pub fn next(state: &State, kill: Option<KillReason>, event: Event<'_>, now: Now)
             }
         },
         Event::Launched(outcome) => match state {
-            State::Launching { staged_bytes, .. } => match (outcome, kill) {
-                (Ok(at), _) => Step::Move(State::Running { start_time: *at, staged_bytes: *staged_bytes }),
+            State::Launching { since, staged_bytes } => match (outcome, kill) {
+                (Ok(at), _) => {
+                    // The word of its start may come late, after a restart of the agent.
+                    let spent = now.monotonic.since(*since).saturating_sub(now.wall.since(*at));
+                    Step::Move(State::Running { start_time: *at, spent, staged_bytes: *staged_bytes })
+                }
                 (Err(_), Some(reason)) => Step::End(Ending::NeverRan(reason)),
                 (Err(failure), None) => Step::End(Ending::Failed(failure.clone())),
             },
@@ -192,9 +232,8 @@ pub fn next(state: &State, kill: Option<KillReason>, event: Event<'_>, now: Now)
             }
         },
         Event::Exited(exit) => match state {
-            State::Launching { staged_bytes, .. } | State::Running { staged_bytes, .. } => {
-                Step::Move(State::Collecting { exit: exit.clone(), staged_bytes: *staged_bytes })
-            }
+            State::Launching { staged_bytes, .. } => collecting(exit, Duration::ZERO, *staged_bytes),
+            State::Running { spent, staged_bytes, .. } => collecting(exit, *spent, *staged_bytes),
             State::Assigned | State::Staging { .. } | State::Collecting { .. } => {
                 Step::Stay("it does not run")
             }
@@ -223,7 +262,31 @@ pub fn next(state: &State, kill: Option<KillReason>, event: Event<'_>, now: Now)
     }
 }
 
+fn collecting(exit: &Exit, spent: Duration, staged_bytes: u64) -> Step {
+    Step::Move(State::Collecting { exit: exit.clone(), spent, staged_bytes })
+}
+
 impl Attempt {
+    /// One that was just assigned.
+    #[must_use]
+    pub const fn assigned(assignment: Assignment, order: u64) -> Self {
+        Self {
+            assignment,
+            order,
+            state: State::Assigned,
+            kill: None,
+            amended: None,
+            gpus: Vec::new(),
+            disowned: false,
+        }
+    }
+
+    /// Tells its task from an earlier one of the same id.
+    #[must_use]
+    pub const fn incarnation(&self) -> u64 {
+        self.assignment.incarnation
+    }
+
     /// Its name.
     #[must_use]
     pub const fn id(&self) -> &AttemptId {
@@ -236,10 +299,27 @@ impl Attempt {
         Subject::Attempt(self.assignment.attempt.clone())
     }
 
+    /// The terms that are in force.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        let Assignment { wall_clock, retention, .. } = self.assignment;
+        self.amended.unwrap_or(Terms { wall_clock, retention })
+    }
+
+    /// What its command may take.
+    #[must_use]
+    pub fn grant(&self) -> Grant {
+        Grant {
+            wall_clock: self.terms().wall_clock,
+            amended: self.amended.is_some(),
+            gpus: self.gpus.clone(),
+        }
+    }
+
     /// When staging has taken its whole wall-clock time; `None` in any other state or without a limit.
     #[must_use]
     pub fn staging_deadline(&self) -> Option<Monotonic> {
-        match (&self.state, self.kill, self.assignment.wall_clock) {
+        match (&self.state, self.kill, self.terms().wall_clock) {
             (State::Staging { since }, None, Some(limit)) => Some(since.after(limit)),
             (
                 State::Assigned
@@ -276,8 +356,12 @@ mod tests {
             State::Assigned,
             State::Staging { since },
             State::Launching { since, staged_bytes: 1 },
-            State::Running { start_time: Timestamp::EPOCH, staged_bytes: 1 },
-            State::Collecting { exit: exit(Ended::Exited(0), EndedBy::Itself), staged_bytes: 1 },
+            State::Running { start_time: Timestamp::EPOCH, spent: Duration::ZERO, staged_bytes: 1 },
+            State::Collecting {
+                exit: exit(Ended::Exited(0), EndedBy::Itself),
+                spent: Duration::ZERO,
+                staged_bytes: 1,
+            },
         ]
     }
 
@@ -316,6 +400,28 @@ mod tests {
             };
             assert_eq!(step, wanted, "{state:?}");
         }
+    }
+
+    #[test]
+    fn what_passed_before_the_command_is_known_also_when_the_word_of_its_start_comes_late() {
+        let at = |seconds: u64| Now {
+            monotonic: Monotonic::since_boot(Duration::from_secs(seconds)),
+            wall: Timestamp::EPOCH.after(Duration::from_secs(seconds)),
+        };
+        let launching = State::Launching { since: at(10).monotonic, staged_bytes: 1 };
+        for heard in [13, 60] {
+            let step = next(&launching, None, Event::Launched(&Ok(at(13).wall)), at(heard));
+            let Step::Move(State::Running { spent, .. }) = step else { panic!("{step:?}") };
+            assert_eq!(spent, Duration::from_secs(3));
+        }
+        let exit = Exit {
+            start_time: Some(at(13).wall),
+            end_time: at(20).wall,
+            ..exit(Ended::Exited(0), EndedBy::Itself)
+        };
+        let over = State::Collecting { exit, spent: Duration::from_secs(3), staged_bytes: 1 };
+        assert_eq!(over.elapsed(at(99)), Duration::from_secs(10));
+        assert_eq!(launching.elapsed(at(12)), Duration::from_secs(2));
     }
 
     #[test]

@@ -35,6 +35,15 @@ pub enum Effect {
         subject: Subject,
         /// How much of the wall-clock time is left.
         wall_clock: Option<Duration>,
+        /// The GPUs that are its own; empty if it asked for none.
+        gpus: Vec<u32>,
+    },
+    /// Set the wall-clock limit of a running command in place of the one before. Safe to repeat.
+    Limit {
+        /// Whose.
+        subject: Subject,
+        /// From the command's start; `None` is no limit. It may have passed: then the command ends by it now.
+        wall_clock: Option<Duration>,
     },
     /// Break off staging or uploading; the usual answer follows.
     Cancel(Subject),

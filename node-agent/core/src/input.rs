@@ -8,7 +8,7 @@ use crate::subject::Subject;
 use muster_model::cause::FailureInfo;
 use muster_model::spec::RetryLimit;
 use muster_model::state::OnLeaseExpiry;
-use muster_model::{AttemptId, Excerpt, OutputEntry, Timestamp, Usage};
+use muster_model::{AttemptId, Excerpt, OutputEntry, TaskId, Timestamp, Usage};
 use std::time::Duration;
 
 /// The shell's number of one connection to the controller; grows with each.
@@ -101,6 +101,8 @@ pub enum ControllerMessage {
     Recall(Vec<AttemptId>),
     /// Attempts to end.
     Kill(Vec<Kill>),
+    /// The terms of an attempt have changed; of one that the node does not hold it means nothing.
+    Amend(Amendment),
     /// Reports up to this number are durable.
     Acknowledge(u64),
     /// New settings of the pool.
@@ -144,8 +146,12 @@ pub enum Verdict {
 pub struct Assignment {
     /// Which attempt.
     pub attempt: AttemptId,
-    /// How many slots it takes, at least 1.
+    /// Tells its task from an earlier one of the same id: grows with each creation; 0 if the controller does not say.
+    pub incarnation: u64,
+    /// How many slots it takes; 0 for a job preparation or release, which waits for none.
     pub slots: u32,
+    /// How many GPUs it gets for itself.
+    pub gpus: u32,
     /// From the start of staging until the command's end.
     pub wall_clock: Option<Duration>,
     /// How long its directory is kept after its end.
@@ -154,6 +160,26 @@ pub struct Assignment {
     pub memory_limit_bytes: Option<u64>,
     /// Whether it has files to stage.
     pub has_files: bool,
+    /// The job preparation task of its job: its directory stays for as long as the node holds this attempt.
+    pub preparation: Option<TaskId>,
+}
+
+/// What may change of an attempt while the node holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// From the start of staging until the command's end; `None` is no limit.
+    pub wall_clock: Option<Duration>,
+    /// How long its directory is kept after its end.
+    pub retention: Duration,
+}
+
+/// New terms of an attempt, in place of those before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amendment {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// All its terms.
+    pub terms: Terms,
 }
 
 /// One attempt to end.
@@ -172,7 +198,7 @@ pub struct Kill {
 pub enum KillReason {
     /// Somebody terminated the task or its job.
     Terminated,
-    /// Staging took longer than the attempt's wall-clock time.
+    /// It took longer than the attempt's wall-clock time before its command ran.
     WallClock,
     /// It is to run again elsewhere or later.
     Requeued,

@@ -5,14 +5,17 @@
 //! draws no random number, opens nothing and sends nothing; the daemon does, and so does the simulation.
 //!
 //! Start at [`agent`], which only dispatches; the rules live with their nouns: [`attempt`], [`admission`], [`lease`],
-//! [`reattach`], [`report`], [`start_task`], [`retention`], [`outcome`], [`work`].
+//! [`reattach`], [`report`], [`start_task`], [`retention`], [`outcome`], [`work`]; in `deferred`, what happens when a task is
+//! deleted and made again.
 //!
 //! Invariant: of the effects of one input, journal records come first, so nothing is said that a restart could forget.
 
 pub mod admission;
 pub mod agent;
 pub mod attempt;
+mod deferred;
 mod desk;
+mod directories;
 pub mod effect;
 pub mod input;
 pub mod lease;

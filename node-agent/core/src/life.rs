@@ -3,19 +3,19 @@
 //!
 //! The one place where an attempt ends, so that each ends once: with its record, its report and its directory kept.
 
-use crate::attempt::{self, Ending, Event, State, Step};
+use crate::attempt::{self, Ending, Event, Grant, State, Step};
 use crate::desk::Desk;
 use crate::effect::Effect;
-use crate::input::{Exit, KillReason};
+use crate::input::{Amendment, Exit, KillReason, Terms};
 use crate::outcome::{self, Limits};
 use crate::record::Record;
 use crate::report::Report;
-use crate::retention::REMEMBERED_MIN;
+use crate::retention::{PREPARATION_KEPT, REMEMBERED_MIN};
 use crate::start_task::StartTask;
 use crate::subject::Subject;
 use crate::work;
 use muster_model::state::AttemptPhase;
-use muster_model::{AttemptId, AttemptResult};
+use muster_model::{AttemptId, AttemptResult, FailureInfo, TaskKey};
 use std::time::Duration;
 
 /// Carries what the shell answered to whom it is about.
@@ -58,12 +58,14 @@ pub(crate) fn attempt_event(desk: &mut Desk<'_>, id: &AttemptId, event: Event<'_
     match attempt::next(&attempt.state, attempt.kill, event, desk.now) {
         Step::Move(state) => {
             let id = id.clone();
-            let todo =
-                work::work(&attempt.subject(), &state, attempt.kill, attempt.assignment.wall_clock, desk.now);
-            let tells_of_running = attempt.assignment.has_files;
+            let todo = work::work(&attempt.subject(), &state, attempt.kill, &attempt.grant(), desk.now);
+            let (tells_of_running, disowned) = (attempt.assignment.has_files, attempt.disowned);
             let phase = state.phase();
             desk.record(Record::Moved { attempt: id.clone(), state });
             desk.act_all(todo);
+            if disowned {
+                return;
+            }
             let time = desk.now.wall;
             match (event, phase) {
                 (Event::Admitted, _) => {
@@ -107,22 +109,87 @@ pub(crate) fn kill_all(desk: &mut Desk<'_>, reason: KillReason, grace: Duration)
     }
 }
 
+/// Ends an attempt that the controller does not count any more: nothing more is told of it.
+pub(crate) fn disown(desk: &mut Desk<'_>, id: &AttemptId) {
+    forget_reports(desk, id);
+    if desk.ledger.attempt(id).is_some_and(|held| !held.disowned) {
+        desk.record(Record::Disowned { attempt: id.clone(), disowned: true });
+    }
+    kill_attempt(desk, id, KillReason::Stale, Duration::ZERO);
+}
+
+/// Takes back what waits to be told of an attempt.
+pub(crate) fn forget_reports(desk: &mut Desk<'_>, id: &AttemptId) {
+    if desk.ledger.outbox().tells_of(id) {
+        desk.record(Record::ReportDropped(id.clone()));
+    }
+}
+
+/// Changes the terms of an attempt, and what the supervisor holds it to if its command runs.
+pub(crate) fn amend(desk: &mut Desk<'_>, amendment: &Amendment) {
+    let Some(attempt) = desk.ledger.attempt(&amendment.attempt).filter(|held| !held.disowned) else { return };
+    let before = attempt.terms();
+    let terms = match attempt.state {
+        // Its command ended under the limit that it had.
+        State::Collecting { .. } => Terms { wall_clock: before.wall_clock, ..amendment.terms },
+        State::Assigned | State::Staging { .. } | State::Launching { .. } | State::Running { .. } => {
+            amendment.terms
+        }
+    };
+    if terms == before {
+        return;
+    }
+    desk.record(Record::Amended { attempt: amendment.attempt.clone(), terms });
+    let Some(attempt) = desk.ledger.attempt(&amendment.attempt) else { return };
+    if let State::Running { .. } = attempt.state
+        && terms.wall_clock != before.wall_clock
+    {
+        let todo = work::work(&attempt.subject(), &attempt.state, attempt.kill, &attempt.grant(), desk.now);
+        desk.act_all(todo);
+    }
+}
+
 fn end_attempt(desk: &mut Desk<'_>, id: &AttemptId, ending: Ending) {
     let Some(attempt) = desk.ledger.attempt(id) else { return };
     let limits = Limits {
         memory_bytes: attempt.assignment.memory_limit_bytes,
-        wall_clock: attempt.assignment.wall_clock,
+        wall_clock: attempt.terms().wall_clock,
+        elapsed: attempt.state.elapsed(desk.now),
     };
     let result = outcome::result(ending, attempt.kill, limits, attempt.state.staged_bytes(), desk.now.wall);
-    let retention = attempt.assignment.retention;
-    tell_end(desk, id, result, retention);
+    let (retention, incarnation, disowned) =
+        (attempt.terms().retention, attempt.incarnation(), attempt.disowned);
+    let preparation =
+        attempt.assignment.preparation.clone().map(|task| TaskKey { job: id.job.clone(), task });
+    note_end(desk, id, incarnation, retention);
+    if !disowned {
+        desk.report(Report::Finished { attempt: id.clone(), result: Box::new(result) });
+    }
+    if let Some(preparation) = preparation {
+        keep_preparation(desk, &preparation);
+    }
 }
 
-/// Records and reports the end of an attempt, also of one that the node never held.
-pub(crate) fn tell_end(desk: &mut Desk<'_>, id: &AttemptId, result: AttemptResult, retention: Duration) {
+fn note_end(desk: &mut Desk<'_>, id: &AttemptId, incarnation: u64, retention: Duration) {
     let keep_until = desk.now.wall.after(retention.max(REMEMBERED_MIN));
-    desk.record(Record::Ended { attempt: id.clone(), keep_until });
+    desk.record(Record::Ended { attempt: id.clone(), incarnation, keep_until });
+}
+
+/// Records and reports the end of an attempt that did not begin here, also of one that the node never held.
+pub(crate) fn tell_end(desk: &mut Desk<'_>, id: &AttemptId, incarnation: u64, failure: FailureInfo) {
+    let result = AttemptResult::not_started(failure, desk.now.wall);
+    note_end(desk, id, incarnation, Duration::ZERO);
     desk.report(Report::Finished { attempt: id.clone(), result: Box::new(result) });
+}
+
+/// Keeps the directory of a job preparation a while longer after a task that used it: the next one may be on its way.
+fn keep_preparation(desk: &mut Desk<'_>, preparation: &TaskKey) {
+    let Some((attempt, kept)) = desk.ledger.retained().last_of(preparation) else { return };
+    // Half of it is let pass, so that not every end of a short task is another record.
+    if kept.until < desk.now.wall.after(PREPARATION_KEPT / 2) {
+        let keep_until = desk.now.wall.after(PREPARATION_KEPT);
+        desk.record(Record::Ended { attempt, incarnation: kept.incarnation, keep_until });
+    }
 }
 
 /// Begins a run of the start task.
@@ -142,7 +209,8 @@ pub(crate) fn start_task_event(desk: &mut Desk<'_>, event: Event<'_>, may_retry:
     match attempt::next(state, None, event, desk.now) {
         Step::Move(next) => {
             let moved = task.moved(next);
-            let todo = moved.alive().map(|state| work::work(&subject, state, None, None, desk.now));
+            let todo =
+                moved.alive().map(|state| work::work(&subject, state, None, &Grant::default(), desk.now));
             desk.record(Record::StartTask(Box::new(moved)));
             desk.act_all(todo.into_iter().flatten());
         }

@@ -17,6 +17,8 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
     /// Wall-clock time.
     pub wall_clock: Option<Duration>,
+    /// How much of it had passed at the end.
+    pub elapsed: Duration,
 }
 
 /// Makes the result of a life that has ended.
@@ -45,7 +47,11 @@ fn ran(
     let Collected { stdout, stderr, outputs, uploaded_bytes, failure: upload_failure } = collected;
     let unpublished = kill.filter(|reason| reason.publishes_nothing());
     let failure = match (why(exit, kill, limits), unpublished) {
-        (Some(failure), _) => Some(failure),
+        // An exit code says more than an upload that failed as well; the details have both.
+        (Some(failure), _) => Some(match &upload_failure {
+            Some(upload) => failure.with("upload_failure", &upload.message),
+            None => failure,
+        }),
         (None, Some(reason)) => Some(killed(reason, limits)),
         (None, None) => upload_failure.clone(),
     };
@@ -147,14 +153,22 @@ fn killed(reason: KillReason, limits: Limits) -> FailureInfo {
 }
 
 fn wall_clock(limits: Limits) -> FailureInfo {
-    let limit = limits.wall_clock.unwrap_or_default();
-    FailureInfo::new(
-        Cause::WallClock,
-        format!(
-            "the task ran longer than its max_wall_clock_time of {limit:?}: raise it or let the task do less"
+    let elapsed = limits.elapsed;
+    // A limit that was raised while the old one was ending the task is not the one that did it.
+    let failure = match limits.wall_clock.filter(|limit| elapsed.is_zero() || *limit <= elapsed) {
+        Some(limit) => FailureInfo::new(
+            Cause::WallClock,
+            format!(
+                "the task ran longer than its max_wall_clock_time of {limit:?}: raise it or let the task do less"
+            ),
+        )
+        .with("limit_seconds", limit.as_secs_f64()),
+        None => FailureInfo::new(
+            Cause::WallClock,
+            "the task ran longer than the max_wall_clock_time that it had then: let it run again under the new one",
         ),
-    )
-    .with("limit_seconds", limit.as_secs_f64())
+    };
+    if elapsed.is_zero() { failure } else { failure.with("elapsed_seconds", elapsed.as_secs_f64()) }
 }
 
 /// The usual name of a signal with a space before it, or nothing.
@@ -227,9 +241,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_failed_upload_fails_the_attempt_and_publishes_nothing() {
-        let collected = Collected {
+    fn failed_upload() -> Collected {
+        Collected {
             outputs: vec![muster_model::OutputEntry {
                 container: "out".parse().unwrap(),
                 path: muster_model::FilePath::parse("a").unwrap(),
@@ -238,11 +251,67 @@ mod tests {
             }],
             failure: Some(FailureInfo::new(Cause::UploadFailed, "no")),
             ..Collected::default()
-        };
-        let ending =
-            Ending::Ran { exit: exit(Ended::Exited(0), EndedBy::Itself), collected: Box::new(collected) };
-        let result = result(ending, None, Limits::default(), 7, Timestamp::EPOCH);
+        }
+    }
+
+    fn result_of(exit: Exit, collected: Collected, limits: Limits) -> AttemptResult {
+        let ending = Ending::Ran { exit, collected: Box::new(collected) };
+        result(ending, None, limits, 7, Timestamp::EPOCH)
+    }
+
+    fn detail<'a>(failure: &'a FailureInfo, name: &str) -> Option<&'a str> {
+        failure.details.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn a_failed_upload_fails_the_attempt_and_publishes_nothing() {
+        let exit = exit(Ended::Exited(0), EndedBy::Itself);
+        let result = result_of(exit, failed_upload(), Limits::default());
         assert_eq!(result.failure.map(|f| f.cause), Some(Cause::UploadFailed));
         assert_eq!((result.outputs.len(), result.exit_code, result.usage.staged_bytes), (0, Some(0), 7));
+    }
+
+    #[test]
+    fn an_exit_code_counts_more_than_a_failed_upload_and_both_are_told() {
+        let exit = exit(Ended::Exited(3), EndedBy::Itself);
+        let result = result_of(exit, failed_upload(), Limits::default());
+        let failure = result.failure.unwrap();
+        assert_eq!((failure.cause, result.exit_code), (Cause::ExitCode, Some(3)));
+        assert_eq!((detail(&failure, "upload_failure"), result.outputs.len()), (Some("no"), 0));
+    }
+
+    #[test]
+    fn limits_that_ended_a_task_are_told_with_what_it_used() {
+        let limits = Limits {
+            memory_bytes: Some(100),
+            wall_clock: Some(Duration::from_secs(2)),
+            elapsed: Duration::from_secs(5),
+        };
+        let usage = Usage { peak_memory_bytes: 99, ..Usage::default() };
+        let ended = |by| Exit { usage, ..exit(Ended::Signaled(9), by) };
+        let failure_of = |by, limits| result_of(ended(by), Collected::default(), limits).failure.unwrap();
+        let memory = failure_of(EndedBy::OutOfMemory, limits);
+        assert_eq!(
+            (detail(&memory, "limit_bytes"), detail(&memory, "peak_bytes")),
+            (Some("100"), Some("99"))
+        );
+        let clock = failure_of(EndedBy::WallClock, limits);
+        assert_eq!(
+            (clock.cause, detail(&clock, "limit_seconds"), detail(&clock, "elapsed_seconds")),
+            (Cause::WallClock, Some("2"), Some("5"))
+        );
+        let raised = failure_of(EndedBy::WallClock, Limits { wall_clock: Some(Duration::MAX), ..limits });
+        assert_eq!((raised.cause, detail(&raised, "limit_seconds")), (Cause::WallClock, None));
+    }
+
+    #[test]
+    fn a_command_that_never_ran_has_no_start_and_keeps_the_cause_of_what_came_before_it() {
+        for cause in [Cause::StagingNetwork, Cause::StagingNotFound, Cause::ProgramNotFound, Cause::DiskFull]
+        {
+            let ending = Ending::Failed(FailureInfo::new(cause, "no"));
+            let result = result(ending, None, Limits::default(), 0, Timestamp::EPOCH);
+            assert_eq!(result.failure.map(|failure| failure.cause), Some(cause));
+            assert_eq!((result.start_time, result.exit_code, result.signal), (None, None, None));
+        }
     }
 }

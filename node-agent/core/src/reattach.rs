@@ -4,13 +4,12 @@
 //! for each. The supervisor names every command that it has not been told to forget; what the ledger knows of it goes on,
 //! the rest is ended. Both may happen at any time and any number of times.
 
-use crate::attempt::{Event, State};
+use crate::attempt::{Attempt, Event, Grant, State};
 use crate::desk::Desk;
 use crate::effect::{Effect, HeldAttempt, Hello};
-use crate::input::{Ended, EndedBy, Exit, KillReason, Supervised, SupervisedState, Verdict};
+use crate::input::{Ended, EndedBy, Exit, Supervised, SupervisedState, Verdict};
 use crate::ledger::Ledger;
 use crate::life;
-use crate::record::Record;
 use crate::subject::Subject;
 use crate::work;
 use muster_model::state::AttemptPhase;
@@ -21,7 +20,8 @@ use std::time::Duration;
 /// What the agent says first on a session.
 #[must_use]
 pub fn hello(ledger: &Ledger) -> Hello {
-    let live = ledger.attempts().values();
+    // Of one that is disowned the controller wants to know nothing, and could take it for another of the same name.
+    let live = ledger.attempts().values().filter(|attempt| !attempt.disowned);
     let live =
         live.map(|attempt| HeldAttempt { attempt: attempt.id().clone(), phase: attempt.state.phase() });
     let finished = ledger.outbox().finished();
@@ -39,13 +39,7 @@ pub(crate) fn judge(desk: &mut Desk<'_>, verdicts: &[(AttemptId, Verdict)]) {
     for (attempt, verdict) in verdicts {
         match verdict {
             Verdict::Keep => {}
-            Verdict::Kill | Verdict::Acknowledged => {
-                let waits = desk.ledger.outbox().finished().any(|finished| finished == attempt);
-                if waits {
-                    desk.record(Record::ReportDropped(attempt.clone()));
-                }
-                life::kill_attempt(desk, attempt, KillReason::Stale, Duration::ZERO);
-            }
+            Verdict::Kill | Verdict::Acknowledged => life::disown(desk, attempt),
         }
     }
 }
@@ -58,12 +52,10 @@ pub(crate) fn supervised(desk: &mut Desk<'_>, held: Vec<Supervised>, first: bool
         .ledger
         .attempts()
         .values()
-        .map(|attempt| {
-            (attempt.subject(), attempt.state.clone(), attempt.kill, attempt.assignment.wall_clock)
-        })
+        .map(|attempt: &Attempt| (attempt.subject(), attempt.state.clone(), attempt.kill, attempt.grant()))
         .collect();
     if let Some((task, state)) = desk.ledger.start_task().and_then(|task| Some((task, task.alive()?))) {
-        known.push((task.subject(), state.clone(), None, None));
+        known.push((task.subject(), state.clone(), None, Grant::default()));
     }
     for (subject, state) in
         held.iter().filter(|(subject, _)| !known.iter().any(|(known, ..)| known == *subject))
@@ -74,7 +66,7 @@ pub(crate) fn supervised(desk: &mut Desk<'_>, held: Vec<Supervised>, first: bool
             SupervisedState::Exited(_) => Effect::AcknowledgeExit(subject.clone()),
         });
     }
-    for (subject, state, kill, wall_clock) in known {
+    for (subject, state, kill, grant) in known {
         match (&state, held.get(&subject)) {
             (State::Launching { .. } | State::Running { .. }, Some(SupervisedState::Exited(exit))) => {
                 life::event(desk, &subject, Event::Exited(exit), may_retry);
@@ -82,7 +74,9 @@ pub(crate) fn supervised(desk: &mut Desk<'_>, held: Vec<Supervised>, first: bool
             (State::Launching { .. }, Some(SupervisedState::Running(start_time))) => {
                 life::event(desk, &subject, Event::Launched(&Ok(*start_time)), may_retry);
             }
-            (State::Running { .. }, Some(SupervisedState::Running(_))) => {}
+            (State::Running { .. }, Some(SupervisedState::Running(_))) => {
+                desk.act_all(work::work(&subject, &state, kill, &grant, desk.now));
+            }
             (State::Running { start_time, .. }, None) => {
                 let exit = Exit {
                     ended: Ended::Unknown,
@@ -99,14 +93,14 @@ pub(crate) fn supervised(desk: &mut Desk<'_>, held: Vec<Supervised>, first: bool
                     let given_up = FailureInfo::new(Cause::Internal, "the command was not started any more");
                     life::event(desk, &subject, Event::Launched(&Err(given_up)), may_retry);
                 }
-                None => desk.act_all(work::work(&subject, &state, kill, wall_clock, desk.now)),
+                None => desk.act_all(work::work(&subject, &state, kill, &grant, desk.now)),
             },
             (State::Staging { .. }, _) if first => match kill {
                 Some(_) => life::event(desk, &subject, Event::Staged(&Ok(0)), may_retry),
-                None => desk.act_all(work::work(&subject, &state, kill, wall_clock, desk.now)),
+                None => desk.act_all(work::work(&subject, &state, kill, &grant, desk.now)),
             },
             (State::Collecting { .. }, _) if first => {
-                desk.act_all(work::work(&subject, &state, kill, wall_clock, desk.now));
+                desk.act_all(work::work(&subject, &state, kill, &grant, desk.now));
             }
             (State::Assigned | State::Staging { .. } | State::Collecting { .. }, _) => {}
         }

@@ -4,7 +4,7 @@
 //! becomes bytes is the daemon's business; it writes the plan beside `Accepted`.
 
 use crate::attempt::{Attempt, State};
-use crate::input::{KillReason, NodeSettings};
+use crate::input::{KillReason, NodeSettings, Terms};
 use crate::report::NumberedReport;
 use crate::start_task::StartTask;
 use crate::time::Monotonic;
@@ -22,6 +22,20 @@ pub enum Record {
         /// The state.
         state: State,
     },
+    /// An attempt has GPUs of its own until its end.
+    Equipped {
+        /// Which.
+        attempt: AttemptId,
+        /// Their numbers on this node.
+        gpus: Vec<u32>,
+    },
+    /// The terms of an attempt have changed.
+    Amended {
+        /// Which.
+        attempt: AttemptId,
+        /// All of them.
+        terms: Terms,
+    },
     /// An attempt is to end.
     Killed {
         /// Which.
@@ -29,10 +43,19 @@ pub enum Record {
         /// Why.
         reason: KillReason,
     },
-    /// An attempt is over; its report comes with it. Its directory stays until then.
+    /// Whether the controller still counts an attempt.
+    Disowned {
+        /// Which.
+        attempt: AttemptId,
+        /// Whether its end is told to nobody.
+        disowned: bool,
+    },
+    /// An attempt is over; its report comes with it, the first time. Its directory stays until then.
     Ended {
         /// Which.
         attempt: AttemptId,
+        /// Its task's; 0 if the node never held it.
+        incarnation: u64,
         /// When the directory may go.
         keep_until: Timestamp,
     },
@@ -42,7 +65,7 @@ pub enum Record {
     Reported(NumberedReport),
     /// Reports up to this number are acknowledged.
     Acknowledged(u64),
-    /// What waits about the end of this attempt is not wanted any more.
+    /// What waits about this attempt is not wanted any more.
     ReportDropped(AttemptId),
     /// Numbers go on from here at least.
     NumbersFrom {

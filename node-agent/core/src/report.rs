@@ -37,6 +37,19 @@ pub enum Report {
     StartTask(Box<StartTaskInfo>),
 }
 
+impl Report {
+    /// The attempt that it is about; `None` for the start task.
+    #[must_use]
+    pub const fn attempt(&self) -> Option<&AttemptId> {
+        match self {
+            Self::Progress { attempt, .. } | Self::Finished { attempt, .. } | Self::Recalled(attempt) => {
+                Some(attempt)
+            }
+            Self::StartTask(_) => None,
+        }
+    }
+}
+
 /// A report and its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberedReport {
@@ -96,12 +109,14 @@ impl Outbox {
         self.waiting = self.waiting.split_off(&up_to.saturating_add(1));
     }
 
-    /// Forgets what waits about the ends of these attempts.
-    pub(crate) fn forget_finished(&mut self, attempt: &AttemptId) {
-        self.waiting.retain(|_, report| match report {
-            Report::Finished { attempt: of, .. } => of != attempt,
-            Report::Progress { .. } | Report::Recalled(_) | Report::StartTask(_) => true,
-        });
+    /// Whether something waits about this attempt.
+    pub(crate) fn tells_of(&self, attempt: &AttemptId) -> bool {
+        self.waiting.values().any(|report| report.attempt() == Some(attempt))
+    }
+
+    /// Forgets what waits about this attempt.
+    pub(crate) fn forget(&mut self, attempt: &AttemptId) {
+        self.waiting.retain(|_, report| report.attempt() != Some(attempt));
     }
 
     /// Makes the next number at least this.

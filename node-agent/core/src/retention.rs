@@ -1,11 +1,12 @@
-//! Directories of ended attempts: how long they stay, and when a batch of them is removed.
+//! Directories of ended attempts: how long they stay, and when a batch of them is removed. That of a job preparation stays
+//! for as long as the node holds tasks of the job, whatever its time.
 //!
 //! Removal is late and in batches, because creating files right after a mass deletion is slow on common file systems.
 //! The entries also remember which attempts have ended, so that a repeated assignment does not run one twice.
 //!
 //! Invariant: at most [`KEPT_MAX`] directories are kept; beyond it the oldest go before their time, a batch at once.
 
-use muster_model::{AttemptId, Timestamp};
+use muster_model::{AttemptId, TaskKey, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -18,10 +19,23 @@ pub const BATCH_MAX: usize = 2_000;
 /// How long an ended attempt is remembered at least, whatever its retention: longer than any message can be under way.
 pub const REMEMBERED_MIN: Duration = Duration::from_secs(120);
 
+/// How long the directory of a job preparation is kept at least after the last task that used it: a job whose tasks leave
+/// a node alone for longer has to count on nothing there but by the preparation's own retention.
+pub const PREPARATION_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// What is remembered of an ended attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// When its directory may go.
+    pub until: Timestamp,
+    /// Its task's; 0 if the node never held it.
+    pub incarnation: u64,
+}
+
 /// The ended attempts whose directories are still there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Retained {
-    by_attempt: BTreeMap<AttemptId, Timestamp>,
+    by_attempt: BTreeMap<AttemptId, Kept>,
     by_time: BTreeSet<(Timestamp, AttemptId)>,
 }
 
@@ -30,6 +44,18 @@ impl Retained {
     #[must_use]
     pub fn holds(&self, attempt: &AttemptId) -> bool {
         self.by_attempt.contains_key(attempt)
+    }
+
+    /// What is remembered of the attempt.
+    #[must_use]
+    pub fn get(&self, attempt: &AttemptId) -> Option<Kept> {
+        self.by_attempt.get(attempt).copied()
+    }
+
+    /// The attempts of a task that are remembered, by number.
+    pub fn of(&self, task: &TaskKey) -> impl DoubleEndedIterator<Item = (&AttemptId, Kept)> {
+        let of = |number| AttemptId { job: task.job.clone(), task: task.task.clone(), number };
+        self.by_attempt.range(of(0)..=of(u32::MAX)).map(|(attempt, kept)| (attempt, *kept))
     }
 
     /// Whether a later attempt of the same task has ended and is remembered.
@@ -51,9 +77,9 @@ impl Retained {
         self.by_attempt.is_empty()
     }
 
-    /// All of them with the time of their removal.
-    pub fn iter(&self) -> impl Iterator<Item = (&AttemptId, Timestamp)> {
-        self.by_attempt.iter().map(|(attempt, time)| (attempt, *time))
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&AttemptId, Kept)> {
+        self.by_attempt.iter().map(|(attempt, kept)| (attempt, *kept))
     }
 
     /// Whether there are too many, so that a batch is due without waiting for its interval.
@@ -68,12 +94,19 @@ impl Retained {
         self.by_time.first().map(|(time, _)| *time)
     }
 
-    /// The attempts whose directories go now, oldest first.
+    /// The last attempt of a task that is remembered.
     #[must_use]
-    pub fn due(&self, now: Timestamp) -> Vec<AttemptId> {
+    pub fn last_of(&self, task: &TaskKey) -> Option<(AttemptId, Kept)> {
+        let (attempt, kept) = self.of(task).next_back()?;
+        Some((attempt.clone(), kept))
+    }
+
+    /// The attempts whose directories go now, oldest first; `needed` tells those that must stay.
+    pub fn due(&self, now: Timestamp, needed: impl Fn(&AttemptId) -> bool) -> Vec<AttemptId> {
         let above = if self.is_too_many() { BATCH_MAX } else { 0 };
         self.by_time
             .iter()
+            .filter(|(_, attempt)| !needed(attempt))
             .enumerate()
             .take_while(|(index, (time, _))| *index < above || *time <= now)
             .take(BATCH_MAX)
@@ -81,16 +114,22 @@ impl Retained {
             .collect()
     }
 
-    pub(crate) fn keep(&mut self, attempt: AttemptId, until: Timestamp) {
-        if let Some(before) = self.by_attempt.insert(attempt.clone(), until) {
-            self.by_time.remove(&(before, attempt.clone()));
+    /// The attempts whose time has come though they must stay.
+    pub fn overdue(&self, now: Timestamp, needed: impl Fn(&AttemptId) -> bool) -> Vec<AttemptId> {
+        let due = self.by_time.iter().take_while(|(time, _)| *time <= now);
+        due.map(|(_, attempt)| attempt).filter(|attempt| needed(attempt)).cloned().collect()
+    }
+
+    pub(crate) fn keep(&mut self, attempt: AttemptId, kept: Kept) {
+        if let Some(before) = self.by_attempt.insert(attempt.clone(), kept) {
+            self.by_time.remove(&(before.until, attempt.clone()));
         }
-        self.by_time.insert((until, attempt));
+        self.by_time.insert((kept.until, attempt));
     }
 
     pub(crate) fn remove(&mut self, attempt: &AttemptId) {
-        if let Some(time) = self.by_attempt.remove(attempt) {
-            self.by_time.remove(&(time, attempt.clone()));
+        if let Some(kept) = self.by_attempt.remove(attempt) {
+            self.by_time.remove(&(kept.until, attempt.clone()));
         }
     }
 }
@@ -107,16 +146,24 @@ mod tests {
     fn a_batch_takes_what_is_due_and_what_is_too_many() {
         let mut retained = Retained::default();
         let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        let kept = |seconds: i64| Kept { until: at(seconds), incarnation: 7 };
         for number in 1..=3 {
-            retained.keep(attempt(number), at(i64::from(number)));
+            retained.keep(attempt(number), kept(i64::from(number)));
         }
-        assert_eq!(retained.due(at(2)), [attempt(1), attempt(2)]);
-        retained.keep(attempt(1), at(9));
+        let none = |_: &AttemptId| false;
+        assert_eq!(retained.due(at(2), none), [attempt(1), attempt(2)]);
+        let second = |id: &AttemptId| id.number == 2;
+        assert_eq!(retained.due(at(2), second), [attempt(1)]);
+        assert_eq!(retained.overdue(at(2), second), [attempt(2)]);
+        assert_eq!(retained.overdue(at(1), second), []);
+        assert_eq!(retained.last_of(&attempt(1).task_key()), Some((attempt(3), kept(3))));
+        retained.keep(attempt(1), kept(9));
         assert_eq!(retained.next_due(), Some(at(2)));
         for number in 0..KEPT_MAX {
-            retained.keep(attempt(10 + u32::try_from(number).unwrap()), at(100));
+            retained.keep(attempt(10 + u32::try_from(number).unwrap()), kept(100));
         }
         assert!(retained.is_too_many());
-        assert_eq!(retained.due(at(0)).len(), BATCH_MAX);
+        assert_eq!(retained.due(at(0), none).len(), BATCH_MAX);
+        assert_eq!(retained.due(at(0), second).len(), BATCH_MAX);
     }
 }

@@ -3,7 +3,7 @@
 //! The same work is ordered when a command comes into a state and when a restarted agent finds it there, so all of it is safe
 //! to repeat. It decides no transition: that is `attempt`.
 
-use crate::attempt::State;
+use crate::attempt::{Grant, State};
 use crate::effect::{Effect, UploadOf};
 use crate::input::{Ended, EndedBy, Exit, KillReason};
 use crate::subject::Subject;
@@ -16,16 +16,22 @@ pub fn work(
     subject: &Subject,
     state: &State,
     kill: Option<KillReason>,
-    wall_clock: Option<Duration>,
+    grant: &Grant,
     now: Now,
 ) -> Vec<Effect> {
     let subject = subject.clone();
     match state {
-        State::Assigned | State::Running { .. } => Vec::new(),
+        State::Assigned => Vec::new(),
+        // Whatever the supervisor was told at the launch, this is what holds now.
+        State::Running { spent, .. } if grant.amended => {
+            let wall_clock = grant.wall_clock.map(|limit| limit.saturating_sub(*spent));
+            vec![Effect::Limit { subject, wall_clock }]
+        }
+        State::Running { .. } => Vec::new(),
         State::Staging { .. } => vec![Effect::Stage(subject)],
         State::Launching { since, .. } => {
-            let left = wall_clock.map(|limit| limit.saturating_sub(now.monotonic.since(*since)));
-            vec![Effect::Launch { subject, wall_clock: left }]
+            let left = grant.wall_clock.map(|limit| limit.saturating_sub(now.monotonic.since(*since)));
+            vec![Effect::Launch { subject, wall_clock: left, gpus: grant.gpus.clone() }]
         }
         State::Collecting { exit, .. } => vec![
             Effect::AcknowledgeExit(subject.clone()),

@@ -7,10 +7,10 @@
 
 use muster_agent_core::effect::{AgentMessage, Effect};
 use muster_agent_core::input::{
-    Assignment, Collected, ControllerMessage, Ended, EndedBy, Exit, Input, Kill, KillReason, NodeSettings,
-    Supervised, SupervisedState, Verdict, Welcome,
+    Amendment, Assignment, Collected, ControllerMessage, Ended, EndedBy, Exit, Input, Kill, KillReason,
+    NodeSettings, Supervised, SupervisedState, Terms, Verdict, Welcome,
 };
-use muster_agent_core::ledger::Ledger;
+use muster_agent_core::ledger::{Ledger, Occupancy};
 use muster_agent_core::report::Report;
 use muster_agent_core::{Agent, Monotonic, Now, Record, Subject};
 use muster_model::state::OnLeaseExpiry;
@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const SLOTS: u32 = 3;
+const GPUS: u32 = 2;
 const TTL: Duration = Duration::from_secs(30);
 
 /// What the test does next.
@@ -27,9 +28,16 @@ const TTL: Duration = Duration::from_secs(30);
 enum Op {
     Assign {
         task: u8,
+        incarnation: u64,
         number: u32,
         slots: u32,
+        gpus: u32,
         repeat: bool,
+    },
+    Amend {
+        task: u8,
+        number: u32,
+        seconds: Option<u64>,
     },
     Kill {
         task: u8,
@@ -66,9 +74,16 @@ enum Op {
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let reason = prop::sample::select(vec![KillReason::Terminated, KillReason::Requeued, KillReason::Stale]);
+    // Most tasks are never made again.
+    let incarnation = prop_oneof![3 => Just(1_u64), 1 => 0..4_u64];
     let op = prop_oneof![
-        6 => (0..6u8, 1..4u32, 1..3u32, any::<bool>())
-            .prop_map(|(task, number, slots, repeat)| Op::Assign { task, number, slots, repeat }),
+        6 => (0..6u8, incarnation, 1..4u32, 0..3u32, 0..3u32, any::<bool>()).prop_map(
+            |(task, incarnation, number, slots, gpus, repeat)| Op::Assign {
+                task, incarnation, number, slots, gpus, repeat,
+            }
+        ),
+        2 => (0..6u8, 1..4u32, prop::option::of(0..60u64))
+            .prop_map(|(task, number, seconds)| Op::Amend { task, number, seconds }),
         1 => (0..6u8, 1..4u32, reason).prop_map(|(task, number, reason)| Op::Kill { task, number, reason }),
         1 => (0..6u8, 1..4u32).prop_map(|(task, number)| Op::Recall { task, number }),
         12 => (any::<usize>(), prop::bool::weighted(0.1), prop::bool::weighted(0.2))
@@ -96,8 +111,13 @@ struct World {
     heartbeat: Option<u64>,
     running: BTreeMap<Subject, Timestamp>,
     exited: BTreeMap<Subject, Exit>,
-    ever_run: BTreeMap<Subject, u32>,
-    finished: BTreeMap<AttemptId, u32>,
+    ever_run: BTreeMap<(AttemptId, u64), u32>,
+    /// How often the end of each was told, with the incarnation of its task.
+    finished: BTreeMap<(AttemptId, u64), u32>,
+    /// The incarnation under which the name of an attempt was last in use.
+    incarnations: BTreeMap<AttemptId, u64>,
+    /// What nothing is to be told of.
+    disowned: BTreeSet<(AttemptId, u64)>,
     numbers: BTreeSet<u64>,
     held: Vec<AttemptId>,
 }
@@ -117,7 +137,7 @@ impl World {
             wall: Timestamp::from_micros(1_000_000_000),
         };
         let mut world = Self {
-            agent: Agent::load([], false, now),
+            agent: Agent::load([], false, now).with_gpus(GPUS),
             journal: Vec::new(),
             now,
             session: None,
@@ -128,6 +148,8 @@ impl World {
             exited: BTreeMap::new(),
             ever_run: BTreeMap::new(),
             finished: BTreeMap::new(),
+            incarnations: BTreeMap::new(),
+            disowned: BTreeSet::new(),
             numbers: BTreeSet::new(),
             held: Vec::new(),
         };
@@ -139,7 +161,22 @@ impl World {
     fn feed(&mut self, input: Input) {
         let effects = self.agent.handle(input, self.now);
         self.agent.check().unwrap();
-        assert!(self.agent.ledger().slots_used() <= SLOTS, "slots are oversubscribed");
+        let ledger = self.agent.ledger();
+        assert!(ledger.slots_used() <= SLOTS, "slots are oversubscribed");
+        let gpus: Vec<u32> = ledger.attempts().values().flat_map(|attempt| attempt.gpus.clone()).collect();
+        assert_eq!(gpus.iter().collect::<BTreeSet<_>>().len(), gpus.len(), "a GPU is two attempts'");
+        for attempt in ledger.attempts().values() {
+            let wanted = if attempt.state.takes_slots() { attempt.assignment.gpus } else { 0 };
+            assert_eq!(u32::try_from(attempt.gpus.len()).unwrap(), wanted, "{}", attempt.id());
+        }
+        for waits in self.agent.deferred() {
+            let mut held = ledger.attempts_of(&waits.attempt.task_key());
+            assert!(
+                held.any(|held| held.incarnation() < waits.incarnation),
+                "{} waits for nothing",
+                waits.attempt
+            );
+        }
         let records = effects.iter().take_while(|effect| matches!(effect, Effect::Append(_))).count();
         for (index, effect) in effects.into_iter().enumerate() {
             assert_eq!(index < records, matches!(effect, Effect::Append(_)), "records come first");
@@ -156,10 +193,29 @@ impl World {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Append(record) => {
+                match &record {
+                    Record::Accepted(held) => {
+                        self.incarnations.insert(held.id().clone(), held.incarnation());
+                    }
+                    Record::Ended { attempt, incarnation, .. } => {
+                        self.incarnations.insert(attempt.clone(), *incarnation);
+                    }
+                    Record::Disowned { attempt, disowned } => {
+                        let name = (attempt.clone(), self.incarnations[attempt]);
+                        if *disowned {
+                            self.disowned.insert(name);
+                        } else {
+                            self.disowned.remove(&name);
+                        }
+                    }
+                    _ => {}
+                }
                 if let Record::Reported(report) = &record {
                     assert!(self.numbers.insert(report.number), "a number is used twice");
                     if let Report::Finished { attempt, .. } = &report.report {
-                        let times = self.finished.entry(attempt.clone()).or_default();
+                        let name = (attempt.clone(), self.incarnations[attempt]);
+                        assert!(!self.disowned.contains(&name), "{attempt} is nobody's and its end was told");
+                        let times = self.finished.entry(name).or_default();
                         *times += 1;
                         assert_eq!(*times, 1, "{attempt} finished twice");
                     }
@@ -182,6 +238,10 @@ impl World {
                 }
             }
             Effect::Kill { subject, .. } => self.end(&subject, 9, EndedBy::Requested),
+            Effect::Limit { subject, wall_clock } => {
+                let known = self.running.contains_key(&subject) || self.exited.contains_key(&subject);
+                assert!(known, "{subject} is held to {wall_clock:?} before it runs");
+            }
             Effect::AcknowledgeExit(subject) => {
                 self.exited.remove(&subject);
             }
@@ -189,7 +249,9 @@ impl World {
                 assert!(self.agent.ledger().lease_until().is_some(), "launched without a lease");
                 if !self.running.contains_key(subject) && !self.exited.contains_key(subject) {
                     self.running.insert(subject.clone(), self.now.wall);
-                    let times = self.ever_run.entry(subject.clone()).or_default();
+                    let Subject::Attempt(id) = subject else { panic!("there is no start task") };
+                    let name = (id.clone(), self.agent.ledger().attempt(id).unwrap().incarnation());
+                    let times = self.ever_run.entry(name).or_default();
                     *times += 1;
                     assert_eq!(*times, 1, "{subject} ran twice");
                 }
@@ -274,28 +336,54 @@ impl World {
         }
     }
 
-    /// Whether a word about this attempt can still be under way: none is for as long as an ended one is remembered.
-    fn may_be_under_way(&self, task: u8, number: u32) -> bool {
-        let id = attempt(task, number);
-        !self.finished.contains_key(&id) || self.agent.ledger().retained().holds(&id)
+    /// Whether an assignment can still be under way: none is for as long as the end of what it would begin is remembered,
+    /// and words keep their order.
+    fn may_be_assigned(&self, id: &AttemptId, incarnation: u64) -> bool {
+        let remembered =
+            self.agent.ledger().retained().get(id).is_some_and(|kept| kept.incarnation == incarnation);
+        let name = (id.clone(), incarnation);
+        let over = self.finished.contains_key(&name) || self.disowned.contains(&name);
+        remembered || !over || self.agent.ledger().attempt(id).is_some()
+    }
+
+    /// Whether the order to end this attempt can still be under way.
+    fn may_be_killed(&self, id: &AttemptId) -> bool {
+        let ledger = self.agent.ledger();
+        let held = ledger.attempt(id).is_some() || ledger.retained().holds(id);
+        held || !self.finished.keys().chain(&self.disowned).any(|(over, _)| over == id)
+    }
+
+    fn amend(&mut self, attempt: AttemptId, seconds: Option<u64>) {
+        let wall_clock = seconds.map(Duration::from_secs);
+        let terms = Terms { wall_clock, retention: Duration::from_secs(seconds.unwrap_or(9)) };
+        self.say(ControllerMessage::Amend(Amendment { attempt: attempt.clone(), terms }));
+        // When its command is over the limit stays as it was.
+        let held = self.agent.ledger().attempt(&attempt).filter(|held| !held.disowned);
+        let kept = held.map(|held| held.terms().retention);
+        assert!(kept.is_none_or(|kept| self.session.is_none() || kept == terms.retention));
     }
 
     fn run(&mut self, op: Op) {
         match op {
-            Op::Assign { task, number, .. } | Op::Kill { task, number, .. }
-                if !self.may_be_under_way(task, number) => {}
-            Op::Assign { task, number, slots, repeat } => {
+            Op::Assign { task, incarnation, number, .. }
+                if !self.may_be_assigned(&attempt(task, number), incarnation) => {}
+            Op::Kill { task, number, .. } if !self.may_be_killed(&attempt(task, number)) => {}
+            Op::Assign { task, incarnation, number, slots, gpus, repeat } => {
                 let assignment = Assignment {
                     attempt: attempt(task, number),
+                    incarnation,
                     slots,
+                    gpus,
                     wall_clock: (task == 0).then_some(Duration::from_secs(40)),
                     retention: Duration::from_secs(1),
                     memory_limit_bytes: None,
                     has_files: task % 2 == 0,
+                    preparation: (task > 2).then(|| "t1".parse().unwrap()),
                 };
                 let copies = if repeat { 2 } else { 1 };
                 self.say(ControllerMessage::Assign(vec![assignment; copies]));
             }
+            Op::Amend { task, number, seconds } => self.amend(attempt(task, number), seconds),
             Op::Kill { task, number, reason } => {
                 let attempt = attempt(task, number);
                 self.say(ControllerMessage::Kill(vec![Kill { attempt, reason, grace: Duration::ZERO }]));
@@ -333,7 +421,7 @@ impl World {
             }
             Op::Pass { seconds } => self.pass(Duration::from_secs(seconds)),
             Op::Crash => {
-                self.agent = Agent::load(self.journal.clone(), false, self.now);
+                self.agent = Agent::load(self.journal.clone(), false, self.now).with_gpus(GPUS);
                 self.waiting.clear();
                 self.session = None;
                 let held = self.supervised();
@@ -377,7 +465,7 @@ impl World {
             }
         }
         assert!(self.agent.ledger().attempts().is_empty(), "stuck: {:#?}", self.agent.ledger().attempts());
-        assert_eq!(self.agent.ledger().slots_used(), 0);
+        assert_eq!(self.agent.ledger().occupancy(), Occupancy::default());
         self.tell_exits();
         assert!(self.exited.is_empty(), "exit records that nobody acknowledges: {:?}", self.exited.keys());
         let last = self.numbers.last().copied().unwrap_or(0);
@@ -402,15 +490,18 @@ proptest! {
         }
         world.settle();
         let accepted: BTreeSet<_> = world.journal.iter().filter_map(|record| match record {
-            Record::Accepted(attempt) => Some(attempt.id().clone()),
+            Record::Accepted(attempt) => Some((attempt.id().clone(), attempt.incarnation())),
             _ => None,
         }).collect();
         let given_back: BTreeSet<_> = world.journal.iter().filter_map(|record| match record {
             Record::GivenBack(attempt) => Some(attempt.clone()),
             _ => None,
         }).collect();
-        for id in accepted.difference(&given_back) {
-            prop_assert_eq!(world.finished.get(id), Some(&1), "{} has no end", id);
+        prop_assert_eq!(world.agent.deferred().count(), 0);
+        for name in accepted {
+            if !given_back.contains(&name.0) && !world.disowned.contains(&name) {
+                prop_assert_eq!(world.finished.get(&name), Some(&1), "{} has no end", name.0);
+            }
         }
     }
 
@@ -427,6 +518,6 @@ proptest! {
         prop_assert_eq!(live.retained(), compacted.retained());
         prop_assert_eq!(live.lease_until(), compacted.lease_until());
         prop_assert_eq!(live.settings(), compacted.settings());
-        prop_assert_eq!(live.slots_used(), compacted.slots_used());
+        prop_assert_eq!(live.occupancy(), compacted.occupancy());
     }
 }

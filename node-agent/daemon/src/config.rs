@@ -3,8 +3,12 @@
 //! Layers (defaults, file, environment `MUSTER_AGENT__*`, flags) come from `muster_runtime::config`, and so does the
 //! list of everything that is wrong at once. A [`Config`] in hand has passed every rule.
 
+mod named;
+
+use self::named::Named;
 use crate::launch::Users;
 use clap::Parser;
+use muster_model::{NamedCounts, limits};
 use muster_runtime::config::{ByteSize, Draft, Layers, Problems, Setting};
 use muster_runtime::secret::Secret;
 use muster_runtime::telemetry::LogSettings;
@@ -52,6 +56,15 @@ const SETTINGS: &[Setting] = &[
         "allow_link_local",
         "false",
         "Whether resource files may come from link-local addresses, where clouds keep their credentials.",
+    ),
+    Setting::optional(
+        "resources.gpus",
+        "How many GPUs tasks may ask for, numbered from 0. Without it, as many as there are devices /dev/nvidia0 and so on.",
+    ),
+    Setting::new(
+        "resources.named",
+        "",
+        "What else tasks may ask for on this node, by names of your own: a table such as { licence = 4 }, or licence=4,tape-drive=1.",
     ),
     Setting::optional(
         "ready_file",
@@ -138,9 +151,18 @@ struct Settings {
     task_gid: u32,
     cache_size_max: ByteSize,
     allow_link_local: bool,
+    resources: ResourceSettings,
     ready_file: Option<PathBuf>,
     stop_tasks_on_exit: bool,
     log: LogSettings,
+}
+
+/// What the node has that is not measured.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResourceSettings {
+    gpus: Option<u32>,
+    named: Named,
 }
 
 /// Settings that have passed every rule.
@@ -154,6 +176,9 @@ pub(crate) struct Config {
     pub(crate) users: Users,
     pub(crate) cache_bytes_max: u64,
     pub(crate) allow_link_local: bool,
+    /// `None`: those that are found.
+    pub(crate) gpus: Option<u32>,
+    pub(crate) named: NamedCounts,
     pub(crate) ready_file: Option<PathBuf>,
     pub(crate) stop_tasks_on_exit: bool,
     pub(crate) log: LogSettings,
@@ -232,6 +257,17 @@ impl Config {
         if settings.task_gid == 0 {
             draft.wrong("task_gid", "is root's group", "choose an unprivileged group id, for example 64000");
         }
+        if settings.resources.gpus.is_some_and(|gpus| gpus > limits::GPUS_MAX) {
+            draft.wrong(
+                "resources.gpus",
+                format!("is more than {}", limits::GPUS_MAX),
+                "give what the node has",
+            );
+        }
+        let named = settings.resources.named.check().unwrap_or_else(|error| {
+            draft.wrong("resources.named", error, "write for example { licence = 4 }");
+            NamedCounts::default()
+        });
         let token = match (&settings.token, &settings.token_file) {
             (Some(_), Some(_)) => {
                 draft.wrong("token_file", "is given beside a token", "give one of them");
@@ -270,6 +306,8 @@ impl Config {
             users: Users { privileged, task_uid: settings.task_uid, task_gid: settings.task_gid },
             cache_bytes_max: settings.cache_size_max.bytes(),
             allow_link_local: settings.allow_link_local,
+            gpus: settings.resources.gpus,
+            named,
             ready_file: settings.ready_file,
             stop_tasks_on_exit: settings.stop_tasks_on_exit,
             log: settings.log,
@@ -331,6 +369,43 @@ mod tests {
         .to_string();
         for words in ["controller", "https://HOST:PORT", "task_uid", "colour"] {
             assert!(problems.contains(words), "{words}: {problems}");
+        }
+    }
+
+    #[test]
+    fn what_a_node_has_beside_its_processors_is_read_from_every_layer() {
+        let base = ["--root", "/r", "--controller", "https://h:1"];
+        let named = |config: &Config| {
+            config.named.iter().map(|(name, count)| (name.to_owned(), count)).collect::<Vec<_>>()
+        };
+        let pair = |name: &str, count| (name.to_owned(), count);
+        let plain = read(&base).unwrap();
+        assert_eq!((plain.gpus, named(&plain)), (None, vec![]));
+        let temporary = tempfile::tempdir().unwrap();
+        let file = temporary.path().join("agent.toml");
+        std::fs::write(&file, "[resources]\ngpus = 2\nnamed = { Licence = 4, \"tape.drive\" = 1 }\n")
+            .unwrap();
+        let from_file = [&base[..], &["--config", file.to_str().unwrap()]].concat();
+        let config = read(&from_file).unwrap();
+        assert_eq!((config.gpus, named(&config)), (Some(2), vec![pair("Licence", 4), pair("tape.drive", 1)]));
+        let args = Args::parse_from(["muster-agent"].iter().chain(&from_file).copied());
+        let variable = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
+        let variables = [
+            variable("MUSTER_AGENT__RESOURCES__GPUS", "0"),
+            variable("MUSTER_AGENT__RESOURCES__NAMED", "matlab=3, licence = 5"),
+        ];
+        let (config, _) = Config::read(&args, variables).unwrap();
+        assert_eq!((config.gpus, named(&config)), (Some(0), vec![pair("licence", 5), pair("matlab", 3)]));
+        for (setting, words) in [
+            ("resources.gpus=1025", "more than 1024"),
+            ("resources.gpus=-1", "resources.gpus"),
+            ("resources.named=two words=1", "'two words'"),
+            ("resources.named=licence", "NAME=COUNT"),
+            ("resources.named=licence=-1", "NAME=COUNT"),
+            ("resources.named=a=1,a=2", "a second time"),
+        ] {
+            let problems = read(&[&base[..], &["--set", setting]].concat()).unwrap_err().to_string();
+            assert!(problems.contains(words), "{setting}: {problems}");
         }
     }
 

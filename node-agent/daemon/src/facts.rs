@@ -1,11 +1,12 @@
 //! What this machine is: capacity, capabilities, boot, names. Measured at start and told in every Hello.
 //!
 //! Capacity is what tasks may have: the processors and the memory of the agent's own control group if that has less than the
-//! machine. Capabilities are the supervisor's word for what it can enforce.
+//! machine, and what the operator says that is not measured. Capabilities are the supervisor's word for what it can enforce.
 
 use crate::identity::machine_id;
+use muster_model::limits;
 use muster_model::node::{Capabilities, MachineFacts};
-use muster_model::{Resources, Timestamp};
+use muster_model::{NamedCounts, Resources, Timestamp};
 use muster_supervisor::Containment;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,10 @@ use std::path::{Path, PathBuf};
 const MACHINE_ID_FILES: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
 /// Where the kernel tells the name of the boot.
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Where device files are, and how those of GPUs begin.
+const DEVICES: &str = "/dev";
+const GPU_DEVICE: &str = "nvidia";
 
 /// Why the machine cannot be told apart from others.
 #[derive(Debug, thiserror::Error)]
@@ -57,12 +62,14 @@ impl Machine {
         Ok(Self { machine_id: machine_id(&system_id, root), boot_id: boot_id.trim().to_owned() })
     }
 
-    /// Measures the facts.
+    /// Measures the facts. `gpus` and `named` are the operator's word; without a word about GPUs they are counted.
     pub(crate) fn facts(
         &self,
         root: &Path,
         supervisor: &muster_supervisor::Capabilities,
         user_switch: bool,
+        gpus: Option<u32>,
+        named: NamedCounts,
     ) -> Result<MachineFacts, FactsError> {
         let mut system = sysinfo::System::new().map_err(|cause| FactsError::System { cause })?;
         system.refresh_memory();
@@ -98,11 +105,24 @@ impl Machine {
                 cpu_millis: u64::try_from(processors).unwrap_or(1).saturating_mul(1000),
                 memory_bytes,
                 disk_bytes: disk.blocks_available().saturating_mul(disk.fragment_size()),
+                gpus: gpus.unwrap_or_else(|| gpu_devices(Path::new(DEVICES))),
+                named,
             },
             capabilities,
             boot_time: Timestamp::from_micros(boot_seconds.saturating_mul(1_000_000)),
         })
     }
+}
+
+/// How many GPUs have a device file there: `nvidia0`, `nvidia1` and so on, and none of the driver's own.
+fn gpu_devices(devices: &Path) -> u32 {
+    let is_gpu = |name: &str| {
+        let number = name.strip_prefix(GPU_DEVICE);
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let entries = std::fs::read_dir(devices).into_iter().flatten().flatten();
+    let found = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_gpu)).count();
+    u32::try_from(found).unwrap_or(u32::MAX).min(limits::GPUS_MAX)
 }
 
 #[cfg(test)]
@@ -122,7 +142,9 @@ mod tests {
             late_exit_status: true,
             notes: Vec::new(),
         };
-        let facts = machine.facts(root.path(), &supervisor, true).unwrap();
+        let named = NamedCounts::new([("licence".to_owned(), 4)]);
+        let facts = machine.facts(root.path(), &supervisor, true, Some(2), named.clone()).unwrap();
+        assert_eq!((facts.capacity.gpus, facts.capacity.named), (2, named));
         assert_eq!(facts.machine_id.len(), 32);
         assert!(!facts.boot_id.is_empty() && facts.boot_time > Timestamp::EPOCH);
         assert!(
@@ -132,5 +154,17 @@ mod tests {
         );
         assert_eq!((facts.capabilities.cgroup.as_str(), facts.capabilities.memory_limit), ("v1", true));
         assert!(!facts.capabilities.cpu_limit && facts.capabilities.user_switch);
+    }
+
+    #[test]
+    fn device_files_of_gpus_are_counted_and_no_others() {
+        let devices = tempfile::tempdir().unwrap();
+        for name in
+            ["nvidia0", "nvidia1", "nvidia10", "nvidia", "nvidiactl", "nvidia-uvm", "nvidia2x", "sda1"]
+        {
+            std::fs::write(devices.path().join(name), "").unwrap();
+        }
+        assert_eq!(gpu_devices(devices.path()), 3);
+        assert_eq!(gpu_devices(&devices.path().join("none")), 0);
     }
 }

@@ -4,22 +4,23 @@
 //! plan's settings, then the variables of the reference (azure-batch.md 3.9), which win. What cannot be launched is told in
 //! words for whoever wrote the task.
 
-use crate::custody::key_of;
+use crate::custody::Keyed;
 use crate::workdir::Layout;
 use muster_agent_core::Subject;
 use muster_model::cause::FailureInfo;
 use muster_model::limits::KILL_GRACE;
 use muster_model::spec::{EnvironmentSetting, UserIdentity};
 use muster_model::state::ElevationLevel;
-use muster_model::{AccountName, Cause, NodeId, PoolId};
+use muster_model::{AccountName, AttemptId, Cause, NodeId, PoolId, TaskId};
 use muster_proto::convert::AttemptLimits;
 use muster_supervisor::{KeyError, Limits, Spec, SpecError, TaskUser};
 use std::ffi::OsString;
-use std::path::Path;
 use std::time::Duration;
 
 /// PATH when the plan sets none: where a Linux system keeps its programs.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where programs look for the GPUs that they may use: CUDA, and NVIDIA's container runtime.
+const GPU_VARIABLES: [&str; 2] = ["CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"];
 /// Group and others may read what a task makes, and not write it.
 const UMASK: u32 = 0o022;
 /// Tasks are ended before the agent when the machine runs out of memory.
@@ -48,11 +49,17 @@ pub(crate) struct NodeNames {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Command<'a> {
     pub(crate) subject: &'a Subject,
+    /// Tells the attempt's task from an earlier one of the same id.
+    pub(crate) incarnation: u64,
     pub(crate) command_line: &'a str,
     pub(crate) environment: &'a [EnvironmentSetting],
     pub(crate) user: UserIdentity,
     pub(crate) limits: AttemptLimits,
     pub(crate) wall_clock: Option<Duration>,
+    /// The GPUs that are its own; empty if it asked for none.
+    pub(crate) gpus: &'a [u32],
+    /// The job preparation task of its job.
+    pub(crate) preparation: Option<&'a TaskId>,
     pub(crate) account_url: &'a str,
     pub(crate) is_dedicated: bool,
 }
@@ -107,8 +114,9 @@ pub(crate) fn spec(
     let owner = users.owner(command.user)?;
     let place = layout.place_path(command.subject);
     let argv = split(command.command_line)?.into_iter().map(OsString::from).collect();
-    let mut spec = Spec::new(key_of(command.subject)?, argv);
-    spec.env = environment(layout, names, command, &place);
+    let whose = Keyed { subject: command.subject.clone(), incarnation: command.incarnation };
+    let mut spec = Spec::new(whose.key()?, argv);
+    spec.env = environment(layout, names, command);
     spec.cwd = place.join("wd");
     spec.stdout = Some(place.join("stdout.txt"));
     spec.stderr = Some(place.join("stderr.txt"));
@@ -129,12 +137,13 @@ pub(crate) fn spec(
     Ok(spec)
 }
 
-fn environment(
+/// The whole environment of a command.
+pub(crate) fn environment(
     layout: &Layout,
     names: &NodeNames,
     command: &Command<'_>,
-    place: &Path,
 ) -> Vec<(OsString, OsString)> {
+    let place = layout.place_path(command.subject);
     let root = layout.batch_path();
     let wd = place.join("wd");
     let text = |value: &str| OsString::from(value);
@@ -148,7 +157,7 @@ fn environment(
         ("AZ_BATCH_NODE_STARTUP_DIR", root.join("startup").into()),
         ("AZ_BATCH_NODE_MOUNTS_DIR", root.join("fsmounts").into()),
         ("AZ_BATCH_NODE_ROOT_DIR", root.into()),
-        ("AZ_BATCH_TASK_DIR", place.into()),
+        ("AZ_BATCH_TASK_DIR", place.clone().into()),
         ("AZ_BATCH_CERTIFICATES_DIR", wd.join("certs").into()),
         ("AZ_BATCH_TASK_WORKING_DIR", wd.clone().into()),
         ("AZ_BATCH_TASK_RESERVED_EPHEMERAL_DISK_SPACE_BYTES", command.limits.disk_bytes.to_string().into()),
@@ -156,6 +165,17 @@ fn environment(
     if let Subject::Attempt(attempt) = command.subject {
         variables.push(("AZ_BATCH_JOB_ID", text(attempt.job.as_str())));
         variables.push(("AZ_BATCH_TASK_ID", text(attempt.task.as_str())));
+        // The preparation itself has these as its own directories.
+        if let Some(task) = command.preparation.filter(|task| **task != attempt.task) {
+            let preparation = Subject::Attempt(AttemptId { task: task.clone(), ..attempt.clone() });
+            let place = layout.place_path(&preparation);
+            variables.push(("AZ_BATCH_JOB_PREP_WORKING_DIR", place.join("wd").into()));
+            variables.push(("AZ_BATCH_JOB_PREP_DIR", place.into()));
+        }
+    }
+    if !command.gpus.is_empty() {
+        let numbers: Vec<String> = command.gpus.iter().map(ToString::to_string).collect();
+        variables.extend(GPU_VARIABLES.map(|name| (name, numbers.join(",").into())));
     }
     let set = |name: &str| command.environment.iter().any(|setting| setting.name == name);
     for (name, default) in [("PATH", text(PATH_DEFAULT)), ("HOME", wd.into())] {
@@ -250,6 +270,10 @@ mod tests {
     }
 
     fn launched(environment: &[EnvironmentSetting]) -> Spec {
+        launched_as("t", environment, &[])
+    }
+
+    fn launched_as(task: &str, environment: &[EnvironmentSetting], gpus: &[u32]) -> Spec {
         let temporary = tempfile::tempdir().unwrap();
         let layout = Layout::open(temporary.path()).unwrap();
         let names = NodeNames {
@@ -258,15 +282,17 @@ mod tests {
             node: "n-1".parse().unwrap(),
         };
         let users = Users { privileged: true, task_uid: 64_000, task_gid: 64_001 };
-        let attempt =
-            muster_model::AttemptId { job: "j".parse().unwrap(), task: "t".parse().unwrap(), number: 1 };
+        let attempt = AttemptId { job: "j".parse().unwrap(), task: task.parse().unwrap(), number: 1 };
         let command = Command {
             subject: &Subject::Attempt(attempt),
+            incarnation: 0,
             command_line: "true",
             environment,
             user: UserIdentity::default(),
             limits: AttemptLimits { memory_bytes: 64 << 20, cpu_millis: 500, ..AttemptLimits::default() },
             wall_clock: Some(Duration::from_secs(2)),
+            gpus,
+            preparation: Some(&"prep".parse().unwrap()),
             account_url: "https://c:1",
             is_dedicated: true,
         };
@@ -295,6 +321,30 @@ mod tests {
         assert!(value(&spec, "AZ_BATCH_TASK_WORKING_DIR").is_some_and(|wd| wd.ends_with("/j/job-1/t/wd")));
         assert_eq!(value(&spec, "CARGO_MANIFEST_DIR"), None);
         assert_eq!(value(&launched(&[]), "PATH"), Some(PATH_DEFAULT));
+    }
+
+    #[test]
+    fn the_directories_of_the_job_preparation_are_named_to_tasks_and_not_to_itself() {
+        let task = launched(&[]);
+        let ends = |name: &str, end: &str| value(&task, name).is_some_and(|value| value.ends_with(end));
+        assert!(ends("AZ_BATCH_JOB_PREP_DIR", "/workitems/j/job-1/prep"));
+        assert!(ends("AZ_BATCH_JOB_PREP_WORKING_DIR", "/workitems/j/job-1/prep/wd"));
+        assert_eq!(value(&launched_as("prep", &[], &[]), "AZ_BATCH_JOB_PREP_DIR"), None);
+    }
+
+    #[test]
+    fn gpus_are_named_to_whoever_asked_for_some_and_other_settings_pass_untouched() {
+        let setting = |name: &str, value: &str| EnvironmentSetting { name: name.into(), value: value.into() };
+        let own =
+            [setting("CUDA_VISIBLE_DEVICES", "7"), setting("MUSTER_JOB_TOKEN", "x"), setting("PWD", "y")];
+        let spec = launched_as("t", &own, &[0, 3]);
+        for name in GPU_VARIABLES {
+            assert_eq!(value(&spec, name), Some("0,3"));
+        }
+        assert_eq!((value(&spec, "MUSTER_JOB_TOKEN"), value(&spec, "PWD")), (Some("x"), Some("y")));
+        let without = launched(&own);
+        assert_eq!(value(&without, "CUDA_VISIBLE_DEVICES"), Some("7"));
+        assert_eq!(value(&without, "NVIDIA_VISIBLE_DEVICES"), None);
     }
 
     #[test]

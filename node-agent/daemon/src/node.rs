@@ -4,7 +4,7 @@
 //! joining. It holds no rule about attempts.
 
 use crate::config::Config;
-use crate::custody::{self, Ask, Custody, SupervisorSettings};
+use crate::custody::{self, Ask, Custody, SupervisorSettings, Word};
 use crate::driver::{Driver, Ended, INPUTS_MAX, Parts};
 use crate::facts::Machine;
 use crate::files::Files;
@@ -52,10 +52,16 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     for note in &connection.capabilities.notes {
         tracing::warn!(note, "this node can enforce less than it might");
     }
-    let facts = machine.facts(layout.root(), &connection.capabilities, config.users.privileged)?;
+    let facts = machine.facts(
+        layout.root(),
+        &connection.capabilities,
+        config.users.privileged,
+        config.gpus,
+        config.named.clone(),
+    )?;
     let (custody, asks) = Custody::new();
-    let (inputs_sender, inputs) = mpsc::channel(INPUTS_MAX);
-    let talking = tokio::spawn(custody::run(connection, supervisor, asks, inputs_sender.clone()));
+    let (words_sender, words) = mpsc::channel(INPUTS_MAX);
+    let talking = tokio::spawn(custody::run(connection, supervisor, asks, words_sender));
     let joined = tokio::select! {
         joined = become_node(&config, &layout, &machine, &facts) => joined.map(Some),
         () = shutdown.begun() => Ok(None),
@@ -68,17 +74,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         talking.abort();
         return joined.map(drop);
     };
-    let ended = drive(
-        &config,
-        &layout,
-        &machine,
-        facts,
-        identity,
-        custody.clone(),
-        (inputs_sender, inputs),
-        &shutdown,
-    )
-    .await?;
+    let ended = drive(&config, &layout, &machine, facts, identity, custody.clone(), words, &shutdown).await?;
     match ended {
         Ended::TasksStay => tracing::info!("stopping; tasks go on under their supervisor"),
         Ended::TasksGone => end_supervisor(&custody).await,
@@ -101,13 +97,11 @@ async fn drive(
     facts: MachineFacts,
     identity: Identity,
     custody: Custody,
-    (inputs_sender, inputs): (
-        mpsc::Sender<muster_agent_core::Input>,
-        mpsc::Receiver<muster_agent_core::Input>,
-    ),
+    words: mpsc::Receiver<Word>,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Ended> {
     let (channel, link) = Link::new();
+    let (inputs_sender, inputs) = mpsc::channel(INPUTS_MAX);
     let stager = Stager::open(layout.agent(), config.cache_bytes_max, config.allow_link_local, link.clone())?;
     layout.empty_trash();
     let names = NodeNames {
@@ -138,7 +132,7 @@ async fn drive(
         events: events_sender,
     }));
     let renewing = tokio::spawn(keep_renewed(link, newest, layout.agent_path(), machine.machine_id.clone()));
-    let ended = driver.run(inputs, events, shutdown).await;
+    let ended = driver.run(inputs, events, words, shutdown).await;
     session.abort();
     renewing.abort();
     Ok(ended?)

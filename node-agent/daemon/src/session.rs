@@ -9,7 +9,7 @@ use crate::files::{ReadRequest, Target, Wish};
 use crate::identity::Identity;
 use crate::link::{self, LinkError};
 use muster_agent_core::SessionId;
-use muster_agent_core::input::{Kill, KillReason, Verdict};
+use muster_agent_core::input::{Amendment, Kill, KillReason, Terms, Verdict};
 use muster_model::{AttemptId, FilePath};
 use muster_proto::convert::{AttemptPlan, NodeSettings, StartTaskPlan};
 use muster_proto::wire::{self, controller_message::Body};
@@ -59,6 +59,7 @@ pub(crate) enum Heard {
     Assign(Vec<AttemptPlan>),
     Recall(Vec<AttemptId>),
     Kill(Vec<Kill>),
+    Amend(Amendment),
     Acknowledge(u64),
     Settings(Arc<NodeSettings>),
     RunStartTask(Arc<StartTaskPlan>),
@@ -169,6 +170,7 @@ fn heard(body: Body) -> Option<Heard> {
         Body::Assign(assign) => Heard::Assign(readable(assign.plans)),
         Body::Recall(recall) => Heard::Recall(readable(recall.attempts)),
         Body::KillAttempts(kills) => Heard::Kill(kills.attempts.into_iter().filter_map(kill).collect()),
+        Body::Amend(amend) => Heard::Amend(amendment(one_readable(amend)?)),
         Body::Acknowledge(acknowledge) => Heard::Acknowledge(acknowledge.sequence),
         Body::ReadFile(read) => {
             let path = safe_path(&read.path)?;
@@ -225,6 +227,11 @@ fn kill(kill: wire::KillAttempt) -> Option<Kill> {
         wire::KillReason::Fenced => KillReason::Stale,
     };
     Some(Kill { attempt: one_readable(kill.attempt?)?, reason, grace: span(kill.grace).unwrap_or_default() })
+}
+
+fn amendment(given: muster_proto::convert::Amendment) -> Amendment {
+    let terms = Terms { wall_clock: given.wall_clock, retention: given.retention };
+    Amendment { attempt: given.attempt, terms }
 }
 
 fn target(target: Option<wire::ReadTarget>) -> Option<Target> {

@@ -2,7 +2,8 @@
 //! their end.
 //!
 //! `custodian` accepts requests and keeps the books, `launching` takes an attempt from request to running
-//! program, `ending` from the first reason to end it to its record, `leasing` ends all at once, `recovery` brings back what an earlier
+//! program, `limiting` changes its limit while it runs, `ending` goes from the first reason to end it to its record, `leasing`
+//! ends all at once, `recovery` brings back what an earlier
 //! supervisor held. What is to be sent is put into an outbox; nothing here knows a connection beyond its
 //! number.
 //!
@@ -12,6 +13,7 @@
 mod ending;
 mod launching;
 mod leasing;
+mod limiting;
 mod recovery;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -100,6 +102,7 @@ impl Custodian {
                 self.lease(until_us);
                 Ok(Reply::Leased)
             }
+            Request::Limit { key, wall_clock_ms } => self.limit(&key, wall_clock_ms),
             Request::Probe => Ok(Reply::Capabilities(self.capabilities())),
             // The connection itself answers these.
             Request::Hello { .. } | Request::Subscribe => return,

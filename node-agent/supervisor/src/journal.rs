@@ -1,7 +1,7 @@
 //! What the supervisor keeps on disk: documents appended to one file, in the order of events.
 //!
-//! `muster-attempt` is written before an attempt's clone, `muster-started` after it, `muster-ending` when it
-//! is told to end, `muster-exit` when it is over, `muster-gone` when the agent has acknowledged or the start
+//! `muster-attempt` is written before an attempt's clone, `muster-started` after it, `muster-limit` when its wall-clock limit
+//! is set anew, `muster-ending` when it is told to end, `muster-exit` when it is over, `muster-gone` when the agent has acknowledged or the start
 //! has failed. One file for all attempts, for a file each would cost ext4 more than the start itself (it
 //! searches long for an inode after others were deleted). A tail that a crash cut short is recognised by its
 //! missing `end`. The spec is not kept: nothing after the exec needs it, and its environment may hold
@@ -19,9 +19,10 @@ use crate::spec::read_key;
 
 const ACCEPTED_KIND: &str = "muster-attempt";
 const STARTED_KIND: &str = "muster-started";
+const LIMIT_KIND: &str = "muster-limit";
 const ENDING_KIND: &str = "muster-ending";
 const GONE_KIND: &str = "muster-gone";
-/// Newest version of the four documents that are the journal's own.
+/// Newest version of the five documents that are the journal's own.
 const JOURNAL_VERSION: u32 = 1;
 
 /// An attempt that is about to be cloned, and what its custody needs after a restart.
@@ -35,7 +36,7 @@ pub struct Accepted {
     pub grouped: bool,
     /// When it was accepted, in microseconds since the epoch.
     pub accepted_at_us: i64,
-    /// Its wall-clock limit in milliseconds.
+    /// Its wall-clock limit in milliseconds; read back, the one that was set last.
     pub wall_clock_ms: Option<u64>,
     /// The notice it gets when that limit is reached, in milliseconds.
     pub grace_ms: u64,
@@ -121,6 +122,10 @@ impl Journal {
             STARTED_KIND => {
                 let (key, started) = Started::read(&mut reader)?;
                 self.of(&key, |attempt| attempt.started = Some(started));
+            }
+            LIMIT_KIND => {
+                let (key, wall_clock_ms) = read_limit(&mut reader)?;
+                self.of(&key, |attempt| attempt.accepted.wall_clock_ms = wall_clock_ms);
             }
             ENDING_KIND => {
                 let (key, ending) = Ending::read(&mut reader)?;
@@ -261,6 +266,26 @@ impl Ending {
     }
 }
 
+/// The document by which a running attempt gets another wall-clock limit, in milliseconds; `None` is no limit.
+#[must_use]
+pub fn encode_limit(key: &AttemptKey, wall_clock_ms: Option<u64>) -> Vec<u8> {
+    let mut writer = Writer::new(LIMIT_KIND, JOURNAL_VERSION);
+    writer.text("key", key.as_str()).optional("wall_clock_ms", wall_clock_ms);
+    writer.finish()
+}
+
+fn read_limit(reader: &mut Reader<'_>) -> Result<(AttemptKey, Option<u64>), DecodeError> {
+    let (mut key, mut wall_clock_ms) = (None, None);
+    while let Some(field) = reader.next_field()? {
+        match field.name {
+            "key" => key = Some(read_key(&field)?),
+            "wall_clock_ms" => wall_clock_ms = Some(field.number()?),
+            _ => field.skip()?,
+        }
+    }
+    Ok((required(key, LIMIT_KIND, "key")?, wall_clock_ms))
+}
+
 /// The document by which attempts are let go of.
 #[must_use]
 pub fn encode_gone(keys: &[AttemptKey]) -> Vec<u8> {
@@ -319,8 +344,10 @@ mod tests {
         let other = accepted("job.task.1");
         let bytes = [
             other.encode(),
-            attempt.accepted.encode(),
+            Accepted { wall_clock_ms: Some(77), ..attempt.accepted.clone() }.encode(),
             attempt.started.unwrap().encode(key),
+            encode_limit(key, None),
+            encode_limit(key, attempt.accepted.wall_clock_ms),
             encode_gone(std::slice::from_ref(&other.key)),
             attempt.ending.as_ref().unwrap().encode(key),
             attempt.exit.as_ref().unwrap().encode(),

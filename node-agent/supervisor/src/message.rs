@@ -48,6 +48,8 @@ pub enum Reply {
     Capabilities(Capabilities),
     /// To `Lease`: it is in force, and if it had ended, so are the tasks being killed.
     Leased,
+    /// To `Limit`: it is in force, or the attempt is over or being ended.
+    Limited,
 }
 
 /// What the supervisor sends.
@@ -128,6 +130,7 @@ impl Reply {
             Self::Stopping => "stopping",
             Self::Capabilities(_) => "capabilities",
             Self::Leased => "leased",
+            Self::Limited => "limited",
         }
     }
 
@@ -151,7 +154,12 @@ impl Reply {
                 }
             }
             Self::Capabilities(capabilities) => capabilities.write(&mut writer),
-            Self::Killing | Self::Acknowledged | Self::Subscribed | Self::Stopping | Self::Leased => {}
+            Self::Killing
+            | Self::Acknowledged
+            | Self::Subscribed
+            | Self::Stopping
+            | Self::Leased
+            | Self::Limited => {}
         }
         writer.finish()
     }
@@ -191,6 +199,7 @@ impl Reply {
             "subscribed" => Self::Subscribed,
             "stopping" => Self::Stopping,
             "leased" => Self::Leased,
+            "limited" => Self::Limited,
             "capabilities" => Self::Capabilities(capabilities.finish()?),
             _ => return Err(DecodeError::Kind { wanted: "reply", found: kind }),
         };

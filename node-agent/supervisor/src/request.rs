@@ -6,7 +6,7 @@
 //! are in [`crate::message`].
 //!
 //! Invariant: sending any request twice is harmless. A second `Start` of a key is refused as in use, a second
-//! `Acknowledge`, `Kill` or `Lease` changes nothing.
+//! `Acknowledge`, `Kill`, `Lease` or `Limit` changes nothing.
 
 use crate::document::{DecodeError, Reader, Writer, required};
 use crate::key::AttemptKey;
@@ -64,6 +64,15 @@ pub enum Request {
         /// is in force: nothing is ended for want of one.
         until_us: Option<u64>,
     },
+    /// Sets the wall-clock limit of a running attempt in place of the one before; answered by `Reply::Limited`. One
+    /// that has run for longer is ended by it at once, with its own grace. An attempt that is over or being ended is
+    /// left as it is. A supervisor from before this request refuses it as unreadable.
+    Limit {
+        /// The attempt.
+        key: AttemptKey,
+        /// In milliseconds from the start of its command; `None` is no limit.
+        wall_clock_ms: Option<u64>,
+    },
 }
 
 /// Why a request cannot be used.
@@ -93,6 +102,7 @@ impl Request {
             Self::Acknowledge { .. } => "acknowledge",
             Self::Subscribe => "subscribe",
             Self::Lease { .. } => "lease",
+            Self::Limit { .. } => "limit",
             Self::Shutdown { .. } => "shutdown",
             Self::Probe => "probe",
         };
@@ -119,6 +129,9 @@ impl Request {
             Self::Lease { until_us } => {
                 writer.optional("until_us", *until_us);
             }
+            Self::Limit { key, wall_clock_ms } => {
+                writer.text("key", key.as_str()).optional("wall_clock_ms", *wall_clock_ms);
+            }
             Self::List | Self::Subscribe | Self::Probe => {}
         }
         writer.finish()
@@ -144,6 +157,7 @@ struct Draft<'a> {
     grace_ms: u64,
     kill_tasks: bool,
     until_us: Option<u64>,
+    wall_clock_ms: Option<u64>,
 }
 
 impl<'a> Draft<'a> {
@@ -164,6 +178,7 @@ impl<'a> Draft<'a> {
             grace_ms: 0,
             kill_tasks: false,
             until_us: None,
+            wall_clock_ms: None,
         };
         while let Some(field) = reader.next_field()? {
             match field.name {
@@ -178,6 +193,7 @@ impl<'a> Draft<'a> {
                 "grace_ms" => draft.grace_ms = field.number()?,
                 "kill_tasks" => draft.kill_tasks = field.flag()?,
                 "until_us" => draft.until_us = Some(field.number()?),
+                "wall_clock_ms" => draft.wall_clock_ms = Some(field.number()?),
                 _ => field.skip()?,
             }
         }
@@ -204,6 +220,10 @@ impl<'a> Draft<'a> {
             "shutdown" => Request::Shutdown { kill_tasks: self.kill_tasks },
             "probe" => Request::Probe,
             "lease" => Request::Lease { until_us: self.until_us },
+            "limit" => Request::Limit {
+                key: required(self.keys.pop(), "limit", "key")?,
+                wall_clock_ms: self.wall_clock_ms,
+            },
             other => {
                 return Err(DecodeError::Kind { wanted: "request", found: other.to_owned() }.into());
             }

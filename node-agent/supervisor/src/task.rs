@@ -37,6 +37,8 @@ pub(crate) struct Task {
     pub(crate) start_ticks: u64,
     /// Microseconds since the epoch.
     pub(crate) started_at_us: Option<i64>,
+    /// The same on the monotonic clock; 0 if there never was a main process.
+    pub(crate) started_monotonic_us: u64,
     pub(crate) grace_ms: u64,
     /// Whether it has a memory limit.
     pub(crate) memory_limited: bool,
@@ -152,6 +154,12 @@ pub(crate) fn is_due(deadline: Option<u64>, now: u64) -> bool {
 }
 
 impl Task {
+    /// Plans the end by a wall-clock limit, in milliseconds from the start; `None` is no limit.
+    pub(crate) fn limit_wall_clock(&mut self, wall_clock_ms: Option<u64>) {
+        let end = |ms: u64| self.started_monotonic_us.saturating_add(ms.saturating_mul(1_000));
+        self.due.wall_clock = wall_clock_ms.map(end);
+    }
+
     /// Whether its main process may still run.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.stage, Stage::Launching(_) | Stage::Running { .. })

@@ -90,6 +90,8 @@ fn requests() -> Vec<Request> {
         Request::Probe,
         Request::Lease { until_us: Some(98_765_432_100) },
         Request::Lease { until_us: None },
+        Request::Limit { key: key(), wall_clock_ms: Some(90_000) },
+        Request::Limit { key: key(), wall_clock_ms: None },
     ]
 }
 
@@ -140,6 +142,7 @@ fn messages() -> Vec<Message> {
     // At the end, for the files are numbered.
     all.push(Message::Reply { id: 7, result: Ok(Reply::Leased) });
     all.push(Message::Reply { id: 8, result: Err(Refusal::LeaseEnded) });
+    all.push(Message::Reply { id: 7, result: Ok(Reply::Limited) });
     all
 }
 

@@ -5,7 +5,7 @@
 
 use super::parts::{VERSION, assignment, settings};
 use muster_agent_core::attempt::{Attempt, State};
-use muster_agent_core::input::{Ended, EndedBy, Exit, KillReason};
+use muster_agent_core::input::{Ended, EndedBy, Exit, KillReason, Terms};
 use muster_agent_core::report::{NumberedReport, Report};
 use muster_agent_core::start_task::{Stage, StartTask};
 use muster_agent_core::{Monotonic, Record, StartTaskSettings};
@@ -72,8 +72,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Entry, CodecError> {
                 order: fields.number("order")?,
                 state: fields.state()?.ok_or(CodecError::Missing { field: "state" })?,
                 kill: fields.kill()?,
+                amended: if fields.has("amended") { Some(fields.terms()?) } else { None },
+                gpus: fields.gpus()?,
+                disowned: fields.has("disowned"),
             }))
         }
+        "equipped" => Record::Equipped { attempt: fields.attempt()?, gpus: fields.gpus()? },
+        "amended" => Record::Amended { attempt: fields.attempt()?, terms: fields.terms()? },
         "moved" => Record::Moved {
             attempt: fields.attempt()?,
             state: fields.state()?.ok_or(CodecError::Missing { field: "state" })?,
@@ -82,8 +87,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Entry, CodecError> {
             attempt: fields.attempt()?,
             reason: fields.kill()?.ok_or(CodecError::Missing { field: "kill" })?,
         },
+        "disowned" => Record::Disowned { attempt: fields.attempt()?, disowned: fields.has("disowned") },
         "ended" => Record::Ended {
             attempt: fields.attempt()?,
+            // A journal from before it was kept does not say.
+            incarnation: fields.optional("incarnation")?.unwrap_or(0),
             keep_until: Timestamp::from_micros(fields.number("keep_until")?),
         },
         "given-back" => Record::GivenBack(fields.attempt()?),
@@ -185,6 +193,24 @@ impl<'a> Fields<'a> {
         })
     }
 
+    fn terms(&self) -> Result<Terms, CodecError> {
+        Ok(Terms {
+            wall_clock: self.optional("wall_clock")?.map(Duration::from_nanos),
+            retention: Duration::from_nanos(self.number("retention")?),
+        })
+    }
+
+    fn gpus(&self) -> Result<Vec<u32>, CodecError> {
+        let text = self.text("gpus")?.unwrap_or_default();
+        let unknown = |_| CodecError::Unknown { what: "GPU", found: text.chars().take(80).collect() };
+        text.split_whitespace().map(|number| number.parse().map_err(unknown)).collect()
+    }
+
+    /// How much of the wall-clock time had passed at the start; a journal from before that was kept does not say.
+    fn spent(&self) -> Result<Duration, CodecError> {
+        Ok(self.optional("spent")?.map_or(Duration::ZERO, Duration::from_nanos))
+    }
+
     fn state(&self) -> Result<Option<State>, CodecError> {
         let Some(name) = self.text("state")? else { return Ok(None) };
         let staged_bytes = self.number("staged")?;
@@ -192,10 +218,12 @@ impl<'a> Fields<'a> {
             "assigned" => State::Assigned,
             "staging" => State::Staging { since: monotonic_in(self.number("since")?) },
             "launching" => State::Launching { since: monotonic_in(self.number("since")?), staged_bytes },
-            "running" => {
-                State::Running { start_time: Timestamp::from_micros(self.number("start")?), staged_bytes }
-            }
-            "collecting" => State::Collecting { exit: self.exit()?, staged_bytes },
+            "running" => State::Running {
+                start_time: Timestamp::from_micros(self.number("start")?),
+                spent: self.spent()?,
+                staged_bytes,
+            },
+            "collecting" => State::Collecting { exit: self.exit()?, spent: self.spent()?, staged_bytes },
             other => return Err(CodecError::Unknown { what: "state", found: other.to_owned() }),
         }))
     }
@@ -291,7 +319,10 @@ mod tests {
             limits: convert::AttemptLimits { memory_bytes: 7, ..Default::default() },
             user_identity: Default::default(),
             slots: 2,
+            gpus: 1,
             retention: Duration::from_secs(5),
+            job_preparation: Some("prep".parse().unwrap()),
+            incarnation: u64::MAX,
         }
     }
 
@@ -314,10 +345,15 @@ mod tests {
             State::Assigned,
             State::Staging { since },
             State::Launching { since, staged_bytes: 9 },
-            State::Running { start_time: Timestamp::from_micros(5), staged_bytes: 9 },
+            State::Running {
+                start_time: Timestamp::from_micros(5),
+                spent: Duration::from_nanos(1_234_567_891),
+                staged_bytes: 9,
+            },
         ];
         for ended in [Ended::Exited(3), Ended::Signaled(9), Ended::Rebooted, Ended::Unknown] {
-            states.push(State::Collecting { exit: exit(ended), staged_bytes: 9 });
+            let spent = Duration::from_millis(1500);
+            states.push(State::Collecting { exit: exit(ended), spent, staged_bytes: 9 });
         }
         states
     }
@@ -331,6 +367,23 @@ mod tests {
             account_url: "https://x".into(),
             start_task: None,
         }
+    }
+
+    /// Records of what changes of an attempt while it is held.
+    fn changed(attempt: Attempt) -> Vec<Record> {
+        let retention = Duration::from_nanos(u64::MAX);
+        let limited = Terms { wall_clock: Some(Duration::from_nanos(5)), retention };
+        let unlimited = Terms { wall_clock: None, retention: Duration::ZERO };
+        let (gpus, id) = (vec![0, 12], attempt.id().clone());
+        let mut records = vec![Record::Equipped { attempt: id.clone(), gpus: gpus.clone() }];
+        records.extend([true, false].map(|disowned| Record::Disowned { attempt: id.clone(), disowned }));
+        for terms in [limited, unlimited] {
+            records.push(Record::Amended { attempt: id.clone(), terms });
+            let attempt =
+                Attempt { amended: Some(terms), gpus: gpus.clone(), disowned: true, ..attempt.clone() };
+            records.push(Record::Accepted(Box::new(attempt)));
+        }
+        records
     }
 
     #[test]
@@ -360,7 +413,11 @@ mod tests {
             AttemptResult::not_started(FailureInfo::new(Cause::DiskFull, "full"), Timestamp::from_micros(9));
         let mut records = vec![
             Record::Killed { attempt: id.clone(), reason: KillReason::LeaseEnded },
-            Record::Ended { attempt: id.clone(), keep_until: Timestamp::from_micros(11) },
+            Record::Ended {
+                attempt: id.clone(),
+                incarnation: u64::MAX,
+                keep_until: Timestamp::from_micros(11),
+            },
             Record::GivenBack(id.clone()),
             Record::Acknowledged(12),
             Record::ReportDropped(id.clone()),
@@ -386,9 +443,10 @@ mod tests {
         for state in states() {
             records.push(Record::Moved { attempt: id.clone(), state: state.clone() });
             records.push(Record::StartTask(Box::new(task(Stage::Alive(state.clone())))));
-            let kill = Some(KillReason::Stale);
-            let attempt = Attempt { assignment: assignment(&plan), order: 8, state, kill };
-            records.push(Record::Accepted(Box::new(attempt)));
+            let attempt =
+                Attempt { state, kill: Some(KillReason::Stale), ..Attempt::assigned(assignment(&plan), 8) };
+            records.push(Record::Accepted(Box::new(attempt.clone())));
+            records.extend(changed(attempt));
         }
         for record in records {
             let entry = decode(&encode(&record, Some(&plan), Some(&node))).unwrap();
@@ -399,6 +457,41 @@ mod tests {
                 Payload::None => {}
             }
         }
+    }
+
+    #[test]
+    fn the_state_of_a_journal_from_before_spent_time_was_kept_is_read() {
+        let state =
+            State::Running { start_time: Timestamp::from_micros(5), spent: Duration::ZERO, staged_bytes: 9 };
+        let record = Record::Moved { attempt: plan().attempt, state };
+        let bytes = String::from_utf8(encode(&record, None, None)).unwrap();
+        let before: String =
+            bytes.lines().filter(|line| !line.starts_with("spent ")).map(|l| format!("{l}\n")).collect();
+        assert_ne!(bytes, before);
+        assert_eq!(decode(before.as_bytes()).unwrap().record, record);
+    }
+
+    /// A record of the file, and whether it is written so by this version too.
+    fn golden(bytes: &[u8], record: &Record) -> bool {
+        assert_eq!(decode(bytes).unwrap().record, *record);
+        encode(record, None, None) == bytes
+    }
+
+    #[test]
+    fn records_of_all_versions_are_read_from_their_files() {
+        let (attempt, keep_until) = (plan().attempt, Timestamp::from_micros(11));
+        let ended = |incarnation| Record::Ended { attempt: attempt.clone(), incarnation, keep_until };
+        assert!(golden(include_bytes!("../../tests/golden/v1/ended-before-incarnations"), &ended(0)));
+        assert!(golden(include_bytes!("../../tests/golden/v1/ended"), &ended(7)));
+        for (bytes, disowned) in [
+            (&include_bytes!("../../tests/golden/v1/disowned")[..], true),
+            (&include_bytes!("../../tests/golden/v1/not-disowned")[..], false),
+        ] {
+            assert!(golden(bytes, &Record::Disowned { attempt: attempt.clone(), disowned }));
+        }
+        let held = decode(include_bytes!("../../tests/golden/v1/accepted-before-incarnations")).unwrap();
+        let Record::Accepted(held) = held.record else { panic!("{:?}", held.record) };
+        assert_eq!((held.incarnation(), held.disowned, held.id()), (0, false, &attempt));
     }
 
     #[test]

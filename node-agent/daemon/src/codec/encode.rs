@@ -3,8 +3,8 @@
 //! A field may be added later; one that is there keeps its meaning, because a newer agent reads the journal of an older one.
 
 use super::parts::VERSION;
-use muster_agent_core::attempt::State;
-use muster_agent_core::input::{Ended, EndedBy, Exit, KillReason};
+use muster_agent_core::attempt::{Attempt, State};
+use muster_agent_core::input::{Ended, EndedBy, Exit, KillReason, Terms};
 use muster_agent_core::report::{NumberedReport, Report};
 use muster_agent_core::start_task::{Stage, StartTask};
 use muster_agent_core::{Monotonic, Record};
@@ -15,6 +15,7 @@ use muster_proto::convert::{self, AttemptPlan, Progress};
 use muster_proto::wire;
 use muster_supervisor::document::Writer;
 use prost::Message;
+use std::time::Duration;
 
 /// The bytes of a record. `plan` and `settings` are what goes beside it.
 pub(crate) fn encode(
@@ -23,13 +24,15 @@ pub(crate) fn encode(
     settings: Option<&convert::NodeSettings>,
 ) -> Vec<u8> {
     match record {
-        Record::Accepted(attempt) => {
-            let mut writer = Writer::new("accepted", VERSION);
-            if let Some(plan) = plan {
-                writer.bytes("plan", &wire::AttemptPlan::from(plan).encode_to_vec());
-            }
-            writer.number("order", attempt.order).optional("kill", attempt.kill.map(kill_code));
-            put_state(&mut writer, &attempt.state);
+        Record::Accepted(attempt) => accepted_out(attempt, plan),
+        Record::Equipped { attempt, gpus } => {
+            let mut writer = about("equipped", attempt);
+            put_gpus(&mut writer, gpus);
+            writer.finish()
+        }
+        Record::Amended { attempt, terms } => {
+            let mut writer = about("amended", attempt);
+            put_terms(&mut writer, terms);
             writer.finish()
         }
         Record::Moved { attempt, state } => {
@@ -42,9 +45,15 @@ pub(crate) fn encode(
             writer.number("kill", kill_code(*reason));
             writer.finish()
         }
-        Record::Ended { attempt, keep_until } => {
+        Record::Disowned { attempt, disowned } => {
+            let mut writer = about("disowned", attempt);
+            writer.flag("disowned", *disowned);
+            writer.finish()
+        }
+        Record::Ended { attempt, incarnation, keep_until } => {
             let mut writer = about("ended", attempt);
             writer.number("keep_until", keep_until.as_micros());
+            writer.optional("incarnation", Some(*incarnation).filter(|incarnation| *incarnation > 0));
             writer.finish()
         }
         Record::GivenBack(attempt) => about("given-back", attempt).finish(),
@@ -85,6 +94,22 @@ pub(crate) fn encode(
     }
 }
 
+fn accepted_out(attempt: &Attempt, plan: Option<&AttemptPlan>) -> Vec<u8> {
+    let mut writer = Writer::new("accepted", VERSION);
+    if let Some(plan) = plan {
+        writer.bytes("plan", &wire::AttemptPlan::from(plan).encode_to_vec());
+    }
+    writer.number("order", attempt.order).optional("kill", attempt.kill.map(kill_code));
+    put_state(&mut writer, &attempt.state);
+    if let Some(terms) = &attempt.amended {
+        writer.flag("amended", true);
+        put_terms(&mut writer, terms);
+    }
+    put_gpus(&mut writer, &attempt.gpus);
+    writer.flag("disowned", attempt.disowned);
+    writer.finish()
+}
+
 fn start_task_out(task: &StartTask) -> Vec<u8> {
     let mut writer = Writer::new("start-task", VERSION);
     writer.number("run", task.run).number("version", task.settings.version);
@@ -115,6 +140,19 @@ fn put_attempt(writer: &mut Writer, attempt: &AttemptId) {
     writer.text("attempt", &format!("{} {} {}", attempt.job, attempt.task, attempt.number));
 }
 
+fn put_terms(writer: &mut Writer, terms: &Terms) {
+    writer.optional("wall_clock", terms.wall_clock.map(nanos_out));
+    writer.number("retention", nanos_out(terms.retention));
+}
+
+/// Numbers with blanks between them; no field if there are none.
+fn put_gpus(writer: &mut Writer, gpus: &[u32]) {
+    if !gpus.is_empty() {
+        let numbers: Vec<String> = gpus.iter().map(ToString::to_string).collect();
+        writer.text("gpus", &numbers.join(" "));
+    }
+}
+
 fn put_state(writer: &mut Writer, state: &State) {
     let name = match state {
         State::Assigned => "assigned",
@@ -129,10 +167,13 @@ fn put_state(writer: &mut Writer, state: &State) {
         State::Staging { since } | State::Launching { since, .. } => {
             writer.number("since", monotonic_out(*since));
         }
-        State::Running { start_time, .. } => {
-            writer.number("start", start_time.as_micros());
+        State::Running { start_time, spent, .. } => {
+            writer.number("start", start_time.as_micros()).number("spent", nanos_out(*spent));
         }
-        State::Collecting { exit, .. } => put_exit(writer, exit),
+        State::Collecting { exit, spent, .. } => {
+            writer.number("spent", nanos_out(*spent));
+            put_exit(writer, exit);
+        }
     }
 }
 
@@ -172,9 +213,13 @@ const fn kill_code(reason: KillReason) -> u8 {
     }
 }
 
-/// Nanoseconds, so that what comes back is equal.
-fn monotonic_out(at: Monotonic) -> i128 {
-    i128::try_from(at.as_duration().as_nanos()).unwrap_or(i128::MAX)
+fn monotonic_out(at: Monotonic) -> u64 {
+    nanos_out(at.as_duration())
+}
+
+/// Nanoseconds, so that what comes back is equal: up to 584 years, beyond which nobody will look.
+fn nanos_out(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A report as the wire has it.

@@ -13,11 +13,14 @@ pub(super) const VERSION: u32 = 1;
 pub(crate) fn assignment(plan: &AttemptPlan) -> Assignment {
     Assignment {
         attempt: plan.attempt.clone(),
-        slots: plan.slots.max(1),
+        incarnation: plan.incarnation,
+        slots: plan.slots,
+        gpus: plan.gpus,
         wall_clock: plan.limits.wall_clock,
         retention: plan.retention,
         memory_limit_bytes: (plan.limits.memory_bytes > 0).then_some(plan.limits.memory_bytes),
         has_files: !plan.resource_files.is_empty(),
+        preparation: plan.job_preparation.clone(),
     }
 }
 

@@ -1,16 +1,16 @@
-//! The conversation with the supervisor: requests in the order in which they were asked, answers as inputs of the core.
+//! The conversation with the supervisor: requests in the order in which they were asked, its words to the driver.
 //!
 //! Every connection begins with the list of what is held and then the subscription, so that nothing is missed between
 //! them. When the connection breaks, requests that wait are dropped: the core asks again for what matters once it
 //! has seen the new list.
 
 use super::exit::exit_of;
-use super::key::{key_of, subject_of};
+use super::key::Keyed;
 use super::refusal::failure_of;
 use super::start::{Connection, CustodyError, SupervisorSettings, connect_or_start, read_message};
-use muster_agent_core::input::{Input, Supervised, SupervisedState};
-use muster_agent_core::{Monotonic, Subject};
-use muster_model::Timestamp;
+use muster_agent_core::Monotonic;
+use muster_agent_core::input::Exit;
+use muster_model::{FailureInfo, Timestamp};
 use muster_runtime::backoff::Backoff;
 use muster_supervisor::frame::{FrameReader, frame};
 use muster_supervisor::{AttemptKey, Message, Refusal, Reply, Request, Spec, TaskStatus};
@@ -31,15 +31,28 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 #[derive(Debug)]
 pub(crate) enum Ask {
     /// Start a command.
-    Start { subject: Subject, spec: Box<Spec> },
+    Start { whose: Keyed, spec: Box<Spec> },
     /// End one.
-    Kill { subject: Subject, grace: Duration, reason: &'static str },
+    Kill { whose: Keyed, grace: Duration, reason: &'static str },
+    /// Hold one to another wall-clock limit, from its start; `None` is no limit.
+    Limit { whose: Keyed, wall_clock: Option<Duration> },
     /// Forget one that has ended.
-    Acknowledge(Subject),
+    Acknowledge(Keyed),
     /// Until when tasks may run without anybody's word; `None` is for ever.
     Lease(Option<Monotonic>),
     /// Exit; answered when it has. Nothing can be asked afterwards.
     Shutdown { kill_tasks: bool, done: oneshot::Sender<()> },
+}
+
+/// What the supervisor says.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// Everything that it holds, and since when. The record of an end follows by itself, so until then it counts as running.
+    Holds(Vec<(Keyed, Timestamp)>),
+    /// A command was started at this time, or could not be.
+    Launched { whose: Keyed, outcome: Result<Timestamp, FailureInfo> },
+    /// A command ended. Said again on every connection until it is acknowledged.
+    Exited { whose: Keyed, exit: Exit },
 }
 
 /// The way to the supervisor.
@@ -63,12 +76,12 @@ impl Custody {
     }
 }
 
-/// Keeps a connection for as long as somebody may ask. Inputs go to `inputs`.
+/// Keeps a connection for as long as somebody may ask. What the supervisor says goes to `words`.
 pub(crate) async fn run(
     first: Connection,
     settings: SupervisorSettings,
     mut asks: mpsc::Receiver<Ask>,
-    inputs: mpsc::Sender<Input>,
+    words: mpsc::Sender<Word>,
 ) {
     let mut connection = Some(first);
     let mut backoff = Backoff::new(WAITS.0, WAITS.1);
@@ -81,7 +94,7 @@ pub(crate) async fn run(
             Ok(open) => {
                 backoff.reset();
                 tracing::debug!(pid = open.welcome.pid, "connected to the supervisor");
-                match Talk::new(open, &inputs).go_on(&mut asks).await {
+                match Talk::new(open, &words).go_on(&mut asks).await {
                     Ok(()) => return,
                     Err(error) => tracing::warn!(error = chain(&error), "lost the supervisor; reconnecting"),
                 }
@@ -106,7 +119,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// What an answer is awaited for.
 enum Awaited {
-    Start { subject: Subject, search_path: String },
+    Start { whose: Keyed, search_path: String },
     List,
     Shutdown(oneshot::Sender<()>),
     Nothing,
@@ -123,15 +136,15 @@ struct Talk<'a> {
     /// Who waits for the supervisor to be gone, once it has agreed to go.
     leaving: Option<oneshot::Sender<()>>,
     bytes: Vec<u8>,
-    inputs: &'a mpsc::Sender<Input>,
+    words: &'a mpsc::Sender<Word>,
 }
 
 impl<'a> Talk<'a> {
-    fn new(open: Connection, inputs: &'a mpsc::Sender<Input>) -> Self {
+    fn new(open: Connection, words: &'a mpsc::Sender<Word>) -> Self {
         let Connection { stream, frames, early, next_id, .. } = open;
         let (reader, writer) = stream.into_split();
         let (awaited, bytes) = (BTreeMap::new(), Vec::new());
-        Self { reader, writer, frames, early, next_id, awaited, leaving: None, bytes, inputs }
+        Self { reader, writer, frames, early, next_id, awaited, leaving: None, bytes, words }
     }
 
     /// Carries requests and answers until nobody may ask any more, or the supervisor has gone as it was told to.
@@ -181,18 +194,24 @@ impl<'a> Talk<'a> {
 
     fn put_ask(&mut self, ask: Ask) -> Result<(), CustodyError> {
         match ask {
-            Ask::Start { subject, spec } => {
+            Ask::Start { whose, spec } => {
                 let search_path = spec.search_path().map(|path| path.to_string_lossy().into_owned());
-                let awaited = Awaited::Start { subject, search_path: search_path.unwrap_or_default() };
+                let awaited = Awaited::Start { whose, search_path: search_path.unwrap_or_default() };
                 self.put(&Request::Start(spec), awaited)
             }
-            Ask::Kill { subject, grace, reason } => {
-                let Some(key) = known_key(&subject) else { return Ok(()) };
+            Ask::Kill { whose, grace, reason } => {
+                let Some(key) = known_key(&whose) else { return Ok(()) };
                 let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
                 self.put(&Request::Kill { key, reason: reason.to_owned(), grace_ms }, Awaited::Nothing)
             }
-            Ask::Acknowledge(subject) => {
-                let Some(key) = known_key(&subject) else { return Ok(()) };
+            Ask::Limit { whose, wall_clock } => {
+                let Some(key) = known_key(&whose) else { return Ok(()) };
+                let millis = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+                let wall_clock_ms = wall_clock.map(millis);
+                self.put(&Request::Limit { key, wall_clock_ms }, Awaited::Nothing)
+            }
+            Ask::Acknowledge(whose) => {
+                let Some(key) = known_key(&whose) else { return Ok(()) };
                 self.put(&Request::Acknowledge { keys: vec![key] }, Awaited::Nothing)
             }
             Ask::Lease(until) => {
@@ -213,17 +232,15 @@ impl<'a> Talk<'a> {
     }
 
     async fn take(&mut self, message: Message) -> Result<(), CustodyError> {
-        let input = match message {
+        let word = match message {
             Message::Exited(record) => {
                 let exit = exit_of(&record);
-                subject_of(&record.key).map(|subject| Input::Exited { subject, exit })
+                Keyed::of(&record.key).map(|whose| Word::Exited { whose, exit })
             }
             Message::Reply { id, result } => match self.awaited.remove(&id) {
-                Some(Awaited::Start { subject, search_path }) => {
-                    self.started(subject, &search_path, result)?
-                }
+                Some(Awaited::Start { whose, search_path }) => self.started(whose, &search_path, result)?,
                 Some(Awaited::List) => match result {
-                    Ok(Reply::Tasks(tasks)) => Some(Input::Supervised(held(&tasks))),
+                    Ok(Reply::Tasks(tasks)) => Some(Word::Holds(held(&tasks))),
                     Ok(_) => return Err(CustodyError::Unexpected),
                     Err(cause) => return Err(CustodyError::Refused { cause }),
                 },
@@ -232,22 +249,27 @@ impl<'a> Talk<'a> {
                     self.leaving = Some(done);
                     None
                 }
-                Some(Awaited::Nothing) | None => None,
+                Some(Awaited::Nothing) | None => {
+                    if let Err(refusal @ Refusal::Unreadable { .. }) = result {
+                        tracing::warn!(%refusal, "the supervisor does not understand this agent; is it an older one?");
+                    }
+                    None
+                }
             },
         };
-        if let Some(input) = input {
+        if let Some(word) = word {
             // The driver is gone only when the process ends.
-            let _ending = self.inputs.send(input).await;
+            let _ending = self.words.send(word).await;
         }
         Ok(())
     }
 
     fn started(
         &mut self,
-        subject: Subject,
+        whose: Keyed,
         search_path: &str,
         result: Result<Reply, Refusal>,
-    ) -> Result<Option<Input>, CustodyError> {
+    ) -> Result<Option<Word>, CustodyError> {
         let outcome = match result {
             Ok(Reply::Started { started_at_us, .. }) => Ok(Timestamp::from_micros(started_at_us)),
             Ok(_) => return Err(CustodyError::Unexpected),
@@ -258,21 +280,19 @@ impl<'a> Talk<'a> {
             }
             Err(refusal) => Err(failure_of(&refusal, search_path)),
         };
-        Ok(Some(Input::Launched { subject, outcome }))
+        Ok(Some(Word::Launched { whose, outcome }))
     }
 }
 
-fn known_key(subject: &Subject) -> Option<AttemptKey> {
-    key_of(subject).map_err(|error| tracing::warn!(%subject, %error, "no key for a subject")).ok()
+fn known_key(whose: &Keyed) -> Option<AttemptKey> {
+    let key = whose.key();
+    key.map_err(|error| tracing::warn!(subject = %whose.subject, %error, "no key for a subject")).ok()
 }
 
-/// What is held, in the words of the core. The record of an end follows as an event, so until then it counts as running.
-fn held(tasks: &[TaskStatus]) -> Vec<Supervised> {
+fn held(tasks: &[TaskStatus]) -> Vec<(Keyed, Timestamp)> {
     let now = Timestamp::from_micros(muster_runtime::clock::wall_us());
     let status = |task: &TaskStatus| {
-        let subject = subject_of(&task.key)?;
-        let since = task.started_at_us.map_or(now, Timestamp::from_micros);
-        Some(Supervised { subject, state: SupervisedState::Running(since) })
+        Some((Keyed::of(&task.key)?, task.started_at_us.map_or(now, Timestamp::from_micros)))
     };
     tasks.iter().filter_map(status).collect()
 }

@@ -9,6 +9,6 @@ mod key;
 mod refusal;
 mod start;
 
-pub(crate) use client::{Ask, Custody, run};
-pub(crate) use key::key_of;
+pub(crate) use client::{Ask, Custody, Word, run};
+pub(crate) use key::Keyed;
 pub(crate) use start::{SupervisorSettings, connect_or_start};

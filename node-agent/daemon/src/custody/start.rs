@@ -155,6 +155,7 @@ async fn greet(stream: UnixStream) -> Result<Connection, CustodyError> {
         | Reply::Tasks(_)
         | Reply::Acknowledged
         | Reply::Leased
+        | Reply::Limited
         | Reply::Subscribed
         | Reply::Stopping
         | Reply::Capabilities(_) => return Err(CustodyError::Unexpected),
@@ -166,6 +167,7 @@ async fn greet(stream: UnixStream) -> Result<Connection, CustodyError> {
         | Reply::Tasks(_)
         | Reply::Acknowledged
         | Reply::Leased
+        | Reply::Limited
         | Reply::Subscribed
         | Reply::Stopping
         | Reply::Welcome(_) => return Err(CustodyError::Unexpected),

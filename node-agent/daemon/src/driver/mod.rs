@@ -11,6 +11,7 @@
 //!
 //! Invariant: no effect of a turn is carried out before its records are written.
 
+mod supervised;
 mod talk;
 mod turn;
 mod work;

@@ -64,15 +64,16 @@ impl Driver {
                 let assignments = plans.iter().map(codec::assignment).collect();
                 for plan in plans {
                     // A repeat may not replace the plan that an attempt began with.
-                    self.plans.entry(plan.attempt.clone()).or_insert_with(|| Arc::new(plan));
+                    let name = (plan.attempt.clone(), plan.incarnation);
+                    self.plans.entry(name).or_insert_with(|| Arc::new(plan));
                 }
                 self.take(Input::Controller { session, message: ControllerMessage::Assign(assignments) });
-                let ledger = self.agent.ledger();
-                self.plans.retain(|attempt, _| ledger.attempt(attempt).is_some());
+                self.forget_all_plans();
                 return;
             }
             Heard::Recall(attempts) => ControllerMessage::Recall(attempts),
             Heard::Kill(kills) => ControllerMessage::Kill(kills),
+            Heard::Amend(amendment) => ControllerMessage::Amend(amendment),
             Heard::Acknowledge(number) => ControllerMessage::Acknowledge(number),
             Heard::Settings(settings) => {
                 let core = codec::settings(&settings);

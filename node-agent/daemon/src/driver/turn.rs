@@ -4,7 +4,7 @@
 //! way. The two other halves of the driver are `talk` (the controller) and `work` (what takes time).
 
 use crate::codec::{self, CodecError, Entry, Payload};
-use crate::custody::{Ask, Custody};
+use crate::custody::{Ask, Custody, Word};
 use crate::files::{Files, Life};
 use crate::journal::{Found, Journal, JournalError};
 use crate::launch::{NodeNames, Users};
@@ -80,12 +80,15 @@ pub(crate) struct Parts {
     pub(crate) inputs: mpsc::Sender<Input>,
 }
 
+/// Plans by attempt and incarnation of its task: those of what is held, and of what waits for an earlier task's end.
+pub(super) type Plans = BTreeMap<(AttemptId, u64), Arc<AttemptPlan>>;
+
 /// The loop and what it keeps.
 pub(crate) struct Driver {
     pub(super) parts: Parts,
     pub(super) agent: Agent,
     journal: Journal,
-    pub(super) plans: BTreeMap<AttemptId, Arc<AttemptPlan>>,
+    pub(super) plans: Plans,
     pub(super) settings: Option<Arc<NodeSettings>>,
     pub(super) start_task: Option<Arc<StartTaskPlan>>,
     pub(super) session: Option<OpenSession>,
@@ -120,20 +123,20 @@ impl Driver {
             tracing::warn!(bytes = found.torn_bytes, "the end of the journal was torn and is left out");
         }
         let rebooted = found.boot_id.as_ref().is_some_and(|boot| *boot != parts.facts.boot_id);
-        let (mut plans, mut settings, mut records) = (BTreeMap::new(), None, Vec::new());
+        let (mut plans, mut settings, mut records) = (Plans::new(), None, Vec::new());
         for bytes in &found.records {
             let Entry { record, payload } = codec::decode(bytes)?;
             match payload {
                 Payload::Plan(plan) => {
-                    plans.insert(plan.attempt.clone(), plan);
+                    plans.insert((plan.attempt.clone(), plan.incarnation), plan);
                 }
                 Payload::Settings(found) => settings = Some(found),
                 Payload::None => {}
             }
             records.push(record);
         }
-        let agent = Agent::load(records, rebooted, now());
-        plans.retain(|attempt, _| agent.ledger().attempt(attempt).is_some());
+        let agent = Agent::load(records, rebooted, now()).with_gpus(parts.facts.capacity.gpus);
+        plans.retain(|name, _| is_wanted(&agent, name));
         let start_task = settings.as_ref().and_then(|settings| settings.start_task.clone().map(Arc::new));
         let fresh = snapshot(&agent, &plans, settings.as_deref());
         let journal = Journal::create(parts.layout.agent(), &parts.facts.boot_id, &fresh)?;
@@ -163,11 +166,13 @@ impl Driver {
         mut self,
         mut inputs: mpsc::Receiver<Input>,
         mut events: mpsc::Receiver<SessionEvent>,
+        mut words: mpsc::Receiver<Word>,
         shutdown: &Shutdown,
     ) -> Result<Ended, DriverError> {
         let mut wake = Wake::new()?;
         let mut happened = Vec::with_capacity(TURN);
         let mut heard = Vec::with_capacity(TURN);
+        let mut said = Vec::with_capacity(TURN);
         let mut told_to_stop = false;
         let mut session_over = false;
         loop {
@@ -192,6 +197,12 @@ impl Driver {
                     }
                     happened.drain(..).for_each(|input| self.take(input));
                 }
+                count = words.recv_many(&mut said, TURN) => {
+                    if count == 0 {
+                        return Err(DriverError::PartEnded);
+                    }
+                    said.drain(..).for_each(|word| self.supervisor_said(word));
+                }
                 count = events.recv_many(&mut heard, TURN), if !session_over => {
                     // After the session has ended for good, only tasks and the clock go on.
                     session_over = count == 0;
@@ -203,7 +214,7 @@ impl Driver {
             }
             self.turn()?;
             if let Some(over) = self.over {
-                self.last_words(&mut inputs, &mut events).await?;
+                self.last_words(&mut inputs, &mut events, &mut words).await?;
                 return Ok(over);
             }
         }
@@ -214,6 +225,7 @@ impl Driver {
         &mut self,
         inputs: &mut mpsc::Receiver<Input>,
         events: &mut mpsc::Receiver<SessionEvent>,
+        words: &mut mpsc::Receiver<Word>,
     ) -> Result<(), DriverError> {
         let limit = tokio::time::sleep(LAST_WORDS);
         tokio::pin!(limit);
@@ -222,6 +234,7 @@ impl Driver {
                 () = &mut limit => break,
                 Some(input) = inputs.recv() => self.take(input),
                 Some(event) = events.recv() => self.event(event),
+                Some(word) = words.recv() => self.supervisor_said(word),
                 else => break,
             }
             self.turn()?;
@@ -249,15 +262,24 @@ impl Driver {
         match record {
             Record::Moved { attempt, state } => self.follow(attempt, state),
             Record::Ended { attempt, .. } | Record::GivenBack(attempt) => {
-                self.plans.remove(attempt);
+                self.forget_plans(attempt);
                 self.lives.remove(attempt);
                 self.working.remove(&Subject::Attempt(attempt.clone()));
             }
             Record::Accepted(attempt) => {
                 tracing::debug!(attempt = %attempt.id(), "accepted an attempt");
             }
+            Record::Disowned { attempt, disowned } => {
+                tracing::info!(%attempt, disowned, "whether the controller counts an attempt has changed");
+            }
             Record::Killed { attempt, reason } => {
                 tracing::info!(%attempt, ?reason, "an attempt is being ended");
+            }
+            Record::Amended { attempt, terms } => {
+                tracing::info!(%attempt, ?terms, "the terms of an attempt have changed");
+            }
+            Record::Equipped { attempt, gpus } => {
+                tracing::debug!(%attempt, ?gpus, "gave GPUs to an attempt");
             }
             Record::Lease(None) => {
                 tracing::warn!("the lease has ended; attempts are dealt with by the pool's policy")
@@ -272,6 +294,25 @@ impl Driver {
             | Record::NumbersFrom { .. }
             | Record::Removed(_) => {}
         }
+    }
+
+    /// The plan of an attempt that is held.
+    pub(super) fn plan(&self, attempt: &AttemptId) -> Option<&Arc<AttemptPlan>> {
+        let incarnation = self.agent.ledger().attempt(attempt)?.incarnation();
+        self.plans.get(&(attempt.clone(), incarnation))
+    }
+
+    /// Forgets the plans of this name that nobody needs any more.
+    fn forget_plans(&mut self, attempt: &AttemptId) {
+        let names = (attempt.clone(), 0)..=(attempt.clone(), u64::MAX);
+        let agent = &self.agent;
+        self.plans.extract_if(names, |name, _| !is_wanted(agent, name)).for_each(drop);
+    }
+
+    /// Forgets all plans that nobody needs any more.
+    pub(super) fn forget_all_plans(&mut self) {
+        let agent = &self.agent;
+        self.plans.retain(|name, _| is_wanted(agent, name));
     }
 
     /// Tells the supervisor until when tasks may run: it ends them then, though this agent may be gone.
@@ -328,14 +369,17 @@ impl Driver {
                 }
             }
             Effect::Stage(subject) => self.stage(subject),
-            Effect::Launch { subject, wall_clock } => self.launch(subject, wall_clock),
+            Effect::Launch { subject, wall_clock, gpus } => self.launch(subject, wall_clock, &gpus),
+            Effect::Limit { subject, wall_clock } => {
+                self.ask_about(subject, |whose| Ask::Limit { whose, wall_clock });
+            }
             Effect::Cancel(subject) => {
                 self.working.remove(&subject);
             }
             Effect::Kill { subject, grace } => {
-                self.parts.custody.ask(Ask::Kill { subject, grace, reason: "the agent ends it" });
+                self.ask_about(subject, |whose| Ask::Kill { whose, grace, reason: "the agent ends it" });
             }
-            Effect::AcknowledgeExit(subject) => self.parts.custody.ask(Ask::Acknowledge(subject)),
+            Effect::AcknowledgeExit(subject) => self.ask_about(subject, Ask::Acknowledge),
             Effect::Collect { subject, upload } => self.collect(subject, upload),
             Effect::RemoveDirectories(attempts) => self.remove_directories(&attempts),
             Effect::Leave => self.over = Some(Ended::Left),
@@ -353,16 +397,19 @@ pub(super) const fn life_of(state: &State) -> Life {
 }
 
 /// The bytes of the shortest journal.
-fn snapshot(
-    agent: &Agent,
-    plans: &BTreeMap<AttemptId, Arc<AttemptPlan>>,
-    settings: Option<&NodeSettings>,
-) -> Vec<Vec<u8>> {
+fn snapshot(agent: &Agent, plans: &Plans, settings: Option<&NodeSettings>) -> Vec<Vec<u8>> {
     let bytes = |record: &Record| codec::encode(record, plan_of(record, plans), settings);
     agent.ledger().snapshot().iter().map(bytes).collect()
 }
 
 /// The plan that goes beside a record.
-fn plan_of<'a>(record: &Record, plans: &'a BTreeMap<AttemptId, Arc<AttemptPlan>>) -> Option<&'a AttemptPlan> {
-    if let Record::Accepted(attempt) = record { plans.get(attempt.id()).map(AsRef::as_ref) } else { None }
+fn plan_of<'a>(record: &Record, plans: &'a Plans) -> Option<&'a AttemptPlan> {
+    let Record::Accepted(attempt) = record else { return None };
+    plans.get(&(attempt.id().clone(), attempt.incarnation())).map(AsRef::as_ref)
+}
+
+/// Whether a plan is of an attempt that is held, or that waits for the end of an earlier task of its id.
+fn is_wanted(agent: &Agent, (attempt, incarnation): &(AttemptId, u64)) -> bool {
+    let held = agent.ledger().attempt(attempt).is_some_and(|held| held.incarnation() == *incarnation);
+    held || agent.deferred().any(|waits| waits.attempt == *attempt && waits.incarnation == *incarnation)
 }

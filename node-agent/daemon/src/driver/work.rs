@@ -6,9 +6,9 @@
 use super::turn::Driver;
 use crate::custody::Ask;
 use crate::launch::{self, Command};
-use crate::output::Outputs;
+use crate::output::{Environment, Outputs};
 use crate::staging::{ForWhom, cancelled};
-use crate::workdir::{TaskPlace, is_full};
+use crate::workdir::{Readers, TaskPlace, is_full};
 use muster_agent_core::effect::UploadOf;
 use muster_agent_core::{Input, Subject};
 use muster_model::cause::FailureInfo;
@@ -52,19 +52,22 @@ impl Driver {
 
     /// Makes the directory of a subject, and finds what it needs.
     fn place(&self, subject: &Subject) -> Result<(TaskPlace, Work, ForWhom), FailureInfo> {
-        let (identity, work, whom) = match subject {
+        let (identity, work, whom, readers) = match subject {
             Subject::Attempt(attempt) => {
-                let plan = self.plans.get(attempt).ok_or_else(no_plan)?;
-                (plan.user_identity, Work::Attempt(Arc::clone(plan)), ForWhom::Attempt(attempt.clone()))
+                let plan = self.plan(attempt).ok_or_else(no_plan)?;
+                let is_preparation = plan.job_preparation.as_ref() == Some(&attempt.task);
+                let readers = if is_preparation { Readers::Tasks } else { Readers::Owner };
+                let whom = ForWhom::Attempt(attempt.clone());
+                (plan.user_identity, Work::Attempt(Arc::clone(plan)), whom, readers)
             }
             Subject::StartTask { .. } => {
                 let plan = self.start_task.as_ref().ok_or_else(no_plan)?;
                 let whom = ForWhom::StartTask { version: plan.version };
-                (plan.user_identity, Work::StartTask(Arc::clone(plan)), whom)
+                (plan.user_identity, Work::StartTask(Arc::clone(plan)), whom, Readers::Tasks)
             }
         };
         let owner = self.parts.users.owner(identity).map_err(|error| error.failure())?;
-        let made = self.parts.layout.make_place(subject, owner);
+        let made = self.parts.layout.make_place(subject, owner, readers);
         Ok((made.map_err(|error| place_failure(&error))?, work, whom))
     }
 
@@ -73,47 +76,69 @@ impl Driver {
         self.take(Input::Staged { subject, outcome });
     }
 
-    pub(super) fn launch(&mut self, subject: Subject, wall_clock: Option<Duration>) {
+    pub(super) fn launch(&mut self, subject: Subject, wall_clock: Option<Duration>, gpus: &[u32]) {
         self.working.remove(&subject);
-        let spec = self.spec(&subject, wall_clock);
+        let parts = &self.parts;
+        let spec = self.command(&subject, wall_clock, gpus).and_then(|command| {
+            launch::spec(&parts.layout, &parts.names, &parts.users, &command).map_err(|error| error.failure())
+        });
         match spec {
-            Ok(spec) => self.parts.custody.ask(Ask::Start { subject, spec: Box::new(spec) }),
+            Ok(spec) => self.ask_about(subject, |whose| Ask::Start { whose, spec: Box::new(spec) }),
             Err(failure) => self.take(Input::Launched { subject, outcome: Err(failure) }),
         }
     }
 
-    fn spec(
-        &self,
-        subject: &Subject,
+    /// The command of a subject, as its plan has it.
+    fn command<'a>(
+        &'a self,
+        subject: &'a Subject,
         wall_clock: Option<Duration>,
-    ) -> Result<muster_supervisor::Spec, FailureInfo> {
-        let (command_line, environment, user, limits) = match subject {
+        gpus: &'a [u32],
+    ) -> Result<Command<'a>, FailureInfo> {
+        let (incarnation, command_line, environment, user, limits, preparation) = match subject {
             Subject::Attempt(attempt) => {
-                let plan = self.plans.get(attempt).ok_or_else(no_plan)?;
-                (&plan.command_line, &plan.environment, plan.user_identity, plan.limits)
+                let plan = self.plan(attempt).ok_or_else(no_plan)?;
+                let preparation = plan.job_preparation.as_ref();
+                let AttemptPlan { incarnation, command_line, environment, user_identity, limits, .. } =
+                    &**plan;
+                (*incarnation, command_line, environment, *user_identity, *limits, preparation)
             }
             Subject::StartTask { .. } => {
                 let plan = self.start_task.as_ref().ok_or_else(no_plan)?;
-                (&plan.command_line, &plan.environment, plan.user_identity, Default::default())
+                (0, &plan.command_line, &plan.environment, plan.user_identity, Default::default(), None)
             }
         };
-        let command = Command {
+        Ok(Command {
             subject,
+            incarnation,
             command_line,
             environment,
             user,
             limits,
             wall_clock,
+            gpus,
+            preparation,
             account_url: self.settings.as_ref().map_or("", |settings| &settings.account_url),
             is_dedicated: self.settings.as_ref().is_none_or(|settings| settings.is_dedicated),
+        })
+    }
+
+    /// The environment that a command ran in, for patterns that name its variables.
+    fn environment(&self, subject: &Subject) -> Environment {
+        let gpus = match subject {
+            Subject::Attempt(attempt) => self.agent.ledger().attempt(attempt).map(|held| &held.gpus),
+            Subject::StartTask { .. } => None,
         };
+        let command = self.command(subject, None, gpus.map_or(&[], Vec::as_slice));
         let parts = &self.parts;
-        launch::spec(&parts.layout, &parts.names, &parts.users, &command).map_err(|error| error.failure())
+        // Without its plan nothing is uploaded either.
+        command
+            .map_or_else(|_| Vec::new(), |command| launch::environment(&parts.layout, &parts.names, &command))
     }
 
     pub(super) fn collect(&mut self, subject: Subject, upload: Option<UploadOf>) {
         let plan = match &subject {
-            Subject::Attempt(attempt) => self.plans.get(attempt).cloned(),
+            Subject::Attempt(attempt) => self.plan(attempt).cloned(),
             Subject::StartTask { .. } => None,
         };
         let wanted = |plan: &AttemptPlan| upload.is_some_and(|of| Outputs::wants_any(&plan.output_files, of));
@@ -122,12 +147,14 @@ impl Driver {
             let collected = Box::new(self.parts.outputs.excerpts(&subject));
             return self.take(Input::Collected { subject, collected });
         };
+        let names_variables = plan.output_files.iter().any(|file| file.pattern.contains('$'));
+        let environment = if names_variables { self.environment(&subject) } else { Environment::new() };
         let token = self.begin_work(&subject);
         let (outputs, inputs) = (Arc::clone(&self.parts.outputs), self.parts.inputs.clone());
         tokio::spawn(async move {
             let wanted = upload.map(|of| (of, plan.output_files.as_slice()));
             let collected = tokio::select! {
-                collected = outputs.collect(&subject, wanted) => collected,
+                collected = outputs.collect(&subject, wanted, &environment) => collected,
                 // What was cut short is not published; the streams are still told of.
                 () = token.cancelled() => outputs.excerpts(&subject),
             };

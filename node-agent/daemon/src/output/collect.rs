@@ -4,6 +4,7 @@
 //! nothing of it.
 
 use super::excerpt;
+use super::expand::{self, Environment, ExpandError};
 use super::pattern::{self, PatternError};
 use super::upload::{self, UploadError};
 use crate::link::Link;
@@ -25,6 +26,8 @@ const UPLOADS_AT_A_TIME: usize = 4;
 /// Why the outputs of an attempt cannot be kept.
 #[derive(Debug, thiserror::Error)]
 enum OutputError {
+    #[error(transparent)]
+    Expand(#[from] ExpandError),
     #[error(transparent)]
     Pattern(#[from] PatternError),
     #[error("the patterns name more than {max} files: pack them into an archive", max = limits::OUTPUT_ENTRIES_MAX)]
@@ -80,16 +83,29 @@ impl Outputs {
         }
     }
 
-    /// Keeps what a subject leaves. `wanted` are the plan's output files and which of them are meant.
+    /// Keeps what a subject leaves. `wanted` are the plan's output files and which of them are meant; `environment` is needed
+    /// if one of their patterns names a variable.
     pub(crate) async fn collect(
         &self,
         subject: &Subject,
         wanted: Option<(UploadOf, &[OutputFile])>,
+        environment: &Environment,
     ) -> Collected {
         let mut collected = self.excerpts(subject);
         if let (Subject::Attempt(attempt), Some((of, files))) = (subject, wanted) {
-            let meant: Vec<_> = files.iter().filter(|file| is_meant(file.condition, of)).cloned().collect();
-            match self.upload_all(attempt, meant).await {
+            let place = self.layout.place_path(subject);
+            let meant = files.iter().filter(|file| is_meant(file.condition, of));
+            let expanded: Result<Vec<_>, OutputError> = meant
+                .map(|file| {
+                    let pattern = expand::expand(&file.pattern, environment, &place)?;
+                    Ok(OutputFile { pattern, ..file.clone() })
+                })
+                .collect();
+            let uploaded = match expanded {
+                Ok(meant) => self.upload_all(attempt, meant).await,
+                Err(error) => Err(error),
+            };
+            match uploaded {
                 Ok((outputs, bytes)) => (collected.outputs, collected.uploaded_bytes) = (outputs, bytes),
                 Err(error) => collected.failure = Some(failure(&error)),
             }

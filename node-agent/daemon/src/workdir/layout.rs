@@ -64,6 +64,17 @@ pub(crate) struct TaskPlace {
     /// The `wd`, which belongs to the task.
     wd: Dir,
     owner: Option<(u32, u32)>,
+    /// Permission bits of it and of the directories in it.
+    mode: u32,
+}
+
+/// Who may look into a working directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Its owner, and whoever shares its group.
+    Owner,
+    /// All tasks of the node, whatever user they run as: the start task's and the job preparation's (reference 3.10).
+    Tasks,
 }
 
 /// The path of a task's directory below the node's root, in three parts that are each a safe name: the ids have no
@@ -162,7 +173,12 @@ impl Layout {
 
     /// Makes the directory of a subject anew. What an earlier attempt or run left there is put away first; the `wd` of
     /// the start task stays, because it must be safe to run again and may rely on what it did before.
-    pub(crate) fn make_place(&self, subject: &Subject, owner: Option<(u32, u32)>) -> io::Result<TaskPlace> {
+    pub(crate) fn make_place(
+        &self,
+        subject: &Subject,
+        owner: Option<(u32, u32)>,
+        readers: Readers,
+    ) -> io::Result<TaskPlace> {
         let dir = match subject {
             Subject::StartTask { .. } => {
                 let dir = self.batch.make_dir("startup", OPEN_MODE)?;
@@ -190,13 +206,13 @@ impl Layout {
         };
         // The agent's umask may have taken bits away.
         dir.give_to(None, OPEN_MODE)?;
-        let mode = match subject {
-            Subject::StartTask { .. } => OPEN_MODE,
-            Subject::Attempt(_) => WORK_MODE,
+        let mode = match readers {
+            Readers::Tasks => OPEN_MODE,
+            Readers::Owner => WORK_MODE,
         };
         let wd = dir.make_dir("wd", mode)?;
         wd.give_to(owner, mode)?;
-        Ok(TaskPlace { wd, owner })
+        Ok(TaskPlace { wd, owner, mode })
     }
 
     /// Puts the directory of an ended attempt away.
@@ -217,9 +233,9 @@ impl TaskPlace {
             None => (None, path.as_str()),
         };
         for folder in folders.into_iter().flat_map(|folders| folders.split('/')) {
-            parent = match parent.make_new_dir(folder, WORK_MODE) {
+            parent = match parent.make_new_dir(folder, self.mode) {
                 Ok(made) => {
-                    made.give_to(self.owner, WORK_MODE)?;
+                    made.give_to(self.owner, self.mode)?;
                     made
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => parent.open_dir(folder)?,
@@ -264,11 +280,28 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let layout = Layout::open(temporary.path()).unwrap();
         let subject = Subject::Attempt(attempt("film", 1));
-        layout.make_place(&subject, None).unwrap();
+        layout.make_place(&subject, None, Readers::Owner).unwrap();
         let left = layout.place_path(&subject).join("wd/left");
         std::fs::write(&left, "x").unwrap();
-        layout.make_place(&Subject::Attempt(attempt("film", 2)), None).unwrap();
+        layout.make_place(&Subject::Attempt(attempt("film", 2)), None, Readers::Owner).unwrap();
         assert!(!left.exists() && left.parent().is_some_and(Path::exists));
+    }
+
+    #[test]
+    fn what_tasks_may_read_is_open_to_them_with_the_folders_of_its_files() {
+        use std::os::unix::fs::PermissionsExt;
+        let temporary = tempfile::tempdir().unwrap();
+        let layout = Layout::open(temporary.path()).unwrap();
+        let subject = Subject::Attempt(attempt("film", 1));
+        for (readers, wanted) in [(Readers::Owner, WORK_MODE), (Readers::Tasks, OPEN_MODE)] {
+            let place = layout.make_place(&subject, None, readers).unwrap();
+            place.parent_of(&FilePath::parse("a/b").unwrap()).unwrap();
+            let wd = layout.place_path(&subject).join("wd");
+            for folder in [wd.join("a"), wd] {
+                let mode = folder.metadata().unwrap().permissions().mode() & 0o7777;
+                assert_eq!(mode, wanted, "{readers:?} {}", folder.display());
+            }
+        }
     }
 
     #[test]
@@ -276,7 +309,7 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let layout = Layout::open(temporary.path()).unwrap();
         let subject = Subject::Attempt(attempt("film", 1));
-        let place = layout.make_place(&subject, None).unwrap();
+        let place = layout.make_place(&subject, None, Readers::Owner).unwrap();
         let path = FilePath::parse("a/b/c.txt").unwrap();
         let (parent, name) = place.parent_of(&path).unwrap();
         parent.create_file(name, 0o640).unwrap();

@@ -179,6 +179,15 @@ impl Controller {
         self.send(Body::KillAttempts(wire::KillAttempts { attempts: vec![kill] }));
     }
 
+    /// Changes the wall-clock limit of the first attempt of a task.
+    pub(crate) fn amend(&self, task: &str, wall_clock: Option<Duration>) {
+        self.send(Body::Amend(wire::Amend {
+            attempt: Some(attempt(task, 1)),
+            wall_clock_time: wall_clock.map(|limit| limit.try_into().unwrap()),
+            retention_time: Some(Duration::from_secs(60).try_into().unwrap()),
+        }));
+    }
+
     /// Waits for an attempt to come into a phase.
     pub(crate) async fn progress(&self, task: &str, phase: wire::AttemptPhase) {
         self.wait(&format!("{task} to be {phase:?}"), |state| {
@@ -240,6 +249,9 @@ pub(crate) fn plan(task: &str, command_line: &str) -> wire::AttemptPlan {
         user_identity: None,
         required_slots: 1,
         retention_time: None,
+        job_preparation_task_id: String::new(),
+        gpus: 0,
+        incarnation: 0,
     }
 }
 

@@ -14,8 +14,10 @@
 
 mod controller;
 mod custody;
+mod jobs;
 mod outputs;
 mod reading;
+mod remade;
 mod running;
 mod staging;
 mod web;

@@ -5,6 +5,7 @@
 use super::controller::{plan, sha256};
 use super::world::World;
 use muster_proto::wire;
+use muster_proto::wire::FailureCause as Cause;
 
 fn output(pattern: &str, path: &str) -> wire::OutputFile {
     let store = wire::FileStorePath { container: "film".to_owned(), path: path.to_owned() };
@@ -69,6 +70,51 @@ async fn conditions_and_failures_decide_what_is_kept() {
     };
     assert_eq!(kept("ok", 0).await, ["good"]);
     assert_eq!(kept("failed", 3).await, ["bad"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn variables_of_the_task_are_put_into_patterns() {
+    let world = World::start(1).await;
+    let mut plan = plan("t", "sh -c 'mkdir out; echo a > out/a-7.png; echo b > out/b-8.png; echo said'");
+    plan.environment_settings = vec![wire::EnvironmentSetting { name: "N".into(), value: "7".into() }];
+    plan.output_files = vec![
+        output("out/*-$N.png", "seven"),
+        output("$AZ_BATCH_TASK_WORKING_DIR/out/b-*", "eight"),
+        output("${AZ_BATCH_TASK_DIR}/stdout.txt", "log-of-t"),
+    ];
+    let result = world.controller.run(plan).await;
+    let wanted = [
+        ("seven/out/a-7.png".to_owned(), sha256(b"a\n")),
+        ("eight/out/b-8.png".to_owned(), sha256(b"b\n")),
+        ("log-of-t".to_owned(), sha256(b"said\n")),
+    ];
+    assert_eq!(names(&result), wanted, "{:?}", result.failure_info);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_that_cannot_be_used_fails_the_upload_with_words_and_an_exit_code_counts_more() {
+    let world = World::start(1).await;
+    let failing = async |task: &str, line: &str, pattern: &str| {
+        let mut plan = plan(task, line);
+        plan.output_files = vec![output("a", "a"), output(pattern, "x")];
+        let result = world.controller.run(plan).await;
+        assert!(result.outputs.is_empty() && result.start_time.is_some());
+        let failure = result.failure_info.unwrap();
+        (failure.cause(), result.exit_code, failure)
+    };
+    for (task, pattern, words) in [
+        ("syntax", "[", "the pattern '[' is not valid"),
+        ("unset", "$NOBODY/x", "names the variable NOBODY"),
+        ("braces", "${X", "write ${NAME}"),
+        ("outside", "$AZ_BATCH_NODE_ROOT_DIR/shared/x", "not in the task's directory"),
+    ] {
+        let (cause, exit_code, failure) = failing(task, "touch a", pattern).await;
+        assert_eq!((cause, exit_code), (Cause::UploadFailed, Some(0)), "{failure:?}");
+        assert!(failure.message.contains(words), "{failure:?}");
+    }
+    let (cause, exit_code, failure) = failing("both", "sh -c 'touch a; exit 3'", "[").await;
+    assert_eq!((cause, exit_code), (Cause::ExitCode, Some(3)), "{failure:?}");
+    assert!(failure.details.iter().any(|detail| detail.value.contains("is not valid")), "{failure:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

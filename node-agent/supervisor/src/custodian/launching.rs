@@ -85,26 +85,25 @@ impl Custodian {
     ) -> u64 {
         let number = self.next_number();
         let memory_limited = accepted.memory_bytes.is_some();
-        let wall_clock = accepted
-            .wall_clock_ms
-            .map(|ms| started.started_monotonic_us.saturating_add(ms.saturating_mul(1_000)));
         let report =
             self.ground.watch.add(&launching.launch.report, Token::Launch(number), EpollFlags::EPOLLIN);
-        let task = Task {
+        let mut task = Task {
             key: accepted.key.clone(),
             grouped: accepted.grouped,
             pid: started.pid,
             foreign: false,
             start_ticks: started.start_ticks,
             started_at_us: Some(started.started_at_us),
+            started_monotonic_us: started.started_monotonic_us,
             grace_ms: accepted.grace_ms,
             memory_limited,
             ended_by: None,
             documents,
             memory_watch: None,
-            due: Due { wall_clock, ..Due::default() },
+            due: Due::default(),
             stage: Stage::Launching(Box::new(launching)),
         };
+        task.limit_wall_clock(accepted.wall_clock_ms);
         self.by_key.insert(task.key.clone(), number);
         self.by_pid.insert(task.pid, number);
         self.tasks.insert(number, task);

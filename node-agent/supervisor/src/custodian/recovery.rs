@@ -83,9 +83,6 @@ impl Custodian {
             since_us: monotonic_us(),
             rounds: 0,
         };
-        let limit = accepted.wall_clock_ms.zip(started);
-        let wall_clock =
-            limit.map(|(ms, started)| started.started_monotonic_us.saturating_add(ms.saturating_mul(1_000)));
         let mut task = Task {
             key: key.clone(),
             stage: Stage::Sweeping(lost),
@@ -95,6 +92,7 @@ impl Custodian {
             foreign: !matches!(main, Main::Child),
             start_ticks: started.map_or(0, |started| started.start_ticks),
             started_at_us: started.map(|started| started.started_at_us),
+            started_monotonic_us: started.map_or(0, |started| started.started_monotonic_us),
             grace_ms: accepted.grace_ms,
             memory_limited: accepted.memory_bytes.is_some(),
             ended_by: ending.as_ref().map(|ending| ending.ended_by.clone()),
@@ -122,7 +120,7 @@ impl Custodian {
         self.by_key.insert(key.clone(), number);
         if taken {
             task.due.kill = ending.as_ref().map(|ending| ending.kill_at_us);
-            task.due.wall_clock = wall_clock.filter(|_| ending.is_none());
+            task.limit_wall_clock(accepted.wall_clock_ms.filter(|_| ending.is_none()));
             self.tasks.insert(number, task);
             if accepted.memory_bytes.is_some() {
                 self.watch_memory(number);

@@ -10,6 +10,7 @@ mod ending;
 mod harness;
 mod launch;
 mod lease;
+mod limiting;
 mod limits;
 mod protocol;
 mod survival;
