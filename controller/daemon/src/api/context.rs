@@ -4,11 +4,13 @@
 //! function of (proof, message) and has no other way to be called.
 
 use super::refused;
+use super::stream_owner::Streams;
 use crate::auth::{Clock, JobPermit, Permit, Unproved};
 use crate::blobs::Blobs;
 use crate::engine::EngineHandle;
 use crate::refusal;
 use crate::relay::Relay;
+use muster_controller_core::Core;
 use muster_controller_core::input::{Command, Input};
 use muster_controller_core::reject::Reject;
 use muster_controller_core::reply::Reply;
@@ -36,13 +38,15 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Api {
     pub(super) parts: Arc<Parts>,
+    /// Who adds to which stream of tasks.
+    pub(super) streams: Arc<Streams>,
 }
 
 impl Api {
     /// An API on these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts) }
+        Self { parts: Arc::new(parts), streams: Arc::default() }
     }
 
     /// The time now.
@@ -59,6 +63,14 @@ impl Api {
     ) -> Result<Reply, Status> {
         let input = Input::Client { account: account.clone(), request_id, command };
         self.parts.engine.submit(input).await.map_err(|error| refused::of_submit(&error))
+    }
+
+    /// Asks the live core something small.
+    pub(super) async fn query<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Core) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        self.parts.engine.query(ask).await.map_err(|error| refused::of_submit(&error))
     }
 
     /// Reads the store.
@@ -122,8 +134,8 @@ pub(super) fn checked<T>(look: impl FnOnce(&mut Checker) -> Option<T>) -> Result
     Ok(checker.finish(value)?)
 }
 
-/// Compares an etag that the caller sent with the one that the resource has. For commands that do not carry the etag
-/// themselves: the comparison is made on the last durable state, just before the command is handed in.
+/// Compares an etag that the caller sent with the one that the resource has. For commands on nodes, which do not carry the
+/// etag themselves: the comparison is made on the last durable state, just before the command is handed in.
 pub(super) fn check_etag(
     given: Option<u64>,
     current: u64,

@@ -9,7 +9,8 @@ use super::context::Api;
 use super::lookup::{self, Known};
 use super::node_file::{bytes_of, header, send};
 use super::refused;
-use super::watch::{Changes, End, Feed, Watch, open as open_stream};
+use super::watch::{End, Feed, Watch, Watched, open as open_stream, subscribe, until};
+use crate::engine::Subscription;
 use crate::relay::{NodeRead, RelayError};
 use muster_controller_core::input::NodeKey;
 use muster_model::state::TaskState;
@@ -34,8 +35,9 @@ pub(super) async fn open(
     attempt: AttemptNumber,
     wanted: Wanted,
 ) -> Result<Watch<ReadFileResponse>, Status> {
-    let changes = Changes::of(&api.parts.engine);
+    let changes = subscribe(api, None)?;
     let known = lookup::task(api, &account, &key).await?;
+    let key = known.key();
     if attempt > known.view.state.attempt {
         place(api, &account, &key, &known, attempt).await?;
     }
@@ -83,15 +85,18 @@ struct Follower {
 }
 
 impl Follower {
-    async fn run(mut self, mut changes: Changes, feed: Feed<ReadFileResponse>) -> Result<(), End> {
+    async fn run(mut self, mut changes: Subscription, feed: Feed<ReadFileResponse>) -> Result<(), End> {
         loop {
             let known = lookup::task(&self.api, &self.account, &self.key).await?;
             match self.step(&known).await? {
                 Step::Done => return Ok(()),
                 Step::Wait => {
-                    changes.of_task(&self.account, &self.key).await?;
+                    let watched = Watched::of(&known);
+                    until(&mut changes, |batch| watched.is_in(batch)).await?;
                 }
-                Step::Follow(place) => self.follow(&mut changes, &feed, &place).await?,
+                Step::Follow(place) => {
+                    self.follow(&mut changes, &feed, &place, &Watched::of(&known)).await?;
+                }
                 Step::Rest => self.rest(&feed, &known).await?,
             }
         }
@@ -113,7 +118,8 @@ impl Follower {
             return Ok(Step::Done);
         }
         let is_held = state.placed && state.attempt == current;
-        if current == 0 || (is_held && state.state == TaskState::Active) || (is_held && self.is_read) {
+        let has_begun = !matches!(state.state, TaskState::Active | TaskState::Preparing);
+        if current == 0 || (is_held && (!has_begun || self.is_read)) {
             return Ok(Step::Wait);
         }
         if is_held {
@@ -131,9 +137,10 @@ impl Follower {
     /// Follows the file on its node as long as that goes; a break is left to the next step.
     async fn follow(
         &mut self,
-        changes: &mut Changes,
+        changes: &mut Subscription,
         feed: &Feed<ReadFileResponse>,
         place: &Place,
+        watched: &Watched,
     ) -> Result<(), End> {
         match open_on_node(&self.api, &self.account, &self.key, place, &self.wanted, true).await {
             Ok(read) => {
@@ -147,7 +154,7 @@ impl Follower {
             Err(error) => return Err(refused::of_relay(&error).into()),
         }
         // A change (the attempt ended, the node is lost) is looked at at once, else the node is asked again.
-        let change = tokio::time::timeout(self.pause, changes.of_task(&self.account, &self.key)).await;
+        let change = tokio::time::timeout(self.pause, until(changes, |batch| watched.is_in(batch))).await;
         self.pause = self.pause.saturating_mul(2).min(PAUSE_MAX);
         if let Ok(change) = change {
             change?;

@@ -1,13 +1,14 @@
 //! JobService: jobs from creation to deletion, and the counts of their tasks.
 //!
 //! Every call on one job takes a [`JobPermit`], also those that only read: a token of one job ends here. Counts come
-//! from the live core, everything else from the store. The stream is in `job_watch`.
+//! from the live core, everything else from the store. The stream is in `job_watch`, reasons are in `explain`, what a job did
+//! on nodes is in `job_nodes`.
 
-use super::context::{Api, answer, check_etag, checked, required};
+use super::context::{Api, answer, checked, required};
 use super::list::{ListRequest, fitting_page, next_page_token, query};
 use super::read_mask::ReadMask;
 use super::watch::Watch;
-use super::{job_watch, lookup, refused, view};
+use super::{explain, job_nodes, job_watch, lookup, refused, view};
 use crate::auth::{JobPermit, Permit};
 use muster_controller_core::input::{Command, DisableTasks};
 use muster_controller_core::reject::Reject;
@@ -46,7 +47,7 @@ impl Jobs {
         let request_id = checked(|c| Some(request_id(c, &request.request_id)))?;
         let spec = JobSpec::try_from(required("job", request.job, "describe the job")?)?;
         let job = spec.id.clone();
-        self.0.submit(permit.account(), request_id, Command::CreateJob(spec)).await?;
+        self.0.submit(permit.account(), request_id, Command::CreateJob(Box::new(spec))).await?;
         Ok(view::job(&lookup::job(&self.0, permit.account(), &job).await?))
     }
 
@@ -93,15 +94,12 @@ impl Jobs {
         &self,
         permit: &JobPermit,
         target: JobTarget,
-        command: Command,
+        command: impl FnOnce(JobId, Option<u64>) -> Command,
     ) -> Result<wire::Job, Status> {
-        let account = permit.for_job(&target.job)?;
-        if target.if_match.is_some() {
-            let before = lookup::job(&self.0, account, &target.job).await?;
-            check_etag(target.if_match, before.revision, || format!("job '{}'", target.job))?;
-        }
-        self.0.submit(account, target.request_id, command).await?;
-        Ok(view::job(&lookup::job(&self.0, account, &target.job).await?))
+        let JobTarget { job, if_match, request_id } = target;
+        let account = permit.for_job(&job)?;
+        self.0.submit(account, request_id, command(job.clone(), if_match)).await?;
+        Ok(view::job(&lookup::job(&self.0, account, &job).await?))
     }
 
     async fn terminate(
@@ -121,7 +119,7 @@ impl Jobs {
             empty if empty.is_empty() => TERMINATE_REASON_DEFAULT.to_owned(),
             reason => reason,
         };
-        let command = Command::TerminateJob { job: target.job.clone(), reason };
+        let command = |job, if_match| Command::TerminateJob { job, reason, if_match };
         self.change(&permit, target, command).await
     }
 
@@ -134,14 +132,13 @@ impl Jobs {
             let tasks = disable_tasks(c, request.disable_tasks);
             JobTarget::check(c, &request.job_id, &request.etag, &request.request_id).zip(tasks)
         })?;
-        let command = Command::DisableJob { job: target.job.clone(), tasks };
+        let command = |job, if_match| Command::DisableJob { job, tasks, if_match };
         self.change(&permit, target, command).await
     }
 
     async fn enable(&self, permit: JobPermit, request: wire::EnableJobRequest) -> Result<wire::Job, Status> {
         let target = checked(|c| JobTarget::check(c, &request.job_id, &request.etag, &request.request_id))?;
-        let command = Command::EnableJob { job: target.job.clone() };
-        self.change(&permit, target, command).await
+        self.change(&permit, target, |job, if_match| Command::EnableJob { job, if_match }).await
     }
 
     /// A job without running tasks is gone at once; it is then answered as it last was.
@@ -150,10 +147,7 @@ impl Jobs {
         let account = permit.for_job(&target.job)?;
         let read = |of: AccountName, id: JobId| self.0.read(move |reader| reader.job(&of, &id));
         let before = read(account.clone(), target.job.clone()).await?;
-        if let Some(before) = &before {
-            check_etag(target.if_match, before.revision, || format!("job '{}'", target.job))?;
-        }
-        let command = Command::DeleteJob { job: target.job.clone() };
+        let command = Command::DeleteJob { job: target.job.clone(), if_match: target.if_match };
         self.0.submit(account, target.request_id, command).await?;
         if let Some(leaving) = read(account.clone(), target.job.clone()).await? {
             return Ok(view::job(&leaving));
@@ -260,5 +254,19 @@ impl JobService for Jobs {
         request: Request<wire::WatchJobRequest>,
     ) -> Result<Response<Self::WatchJobStream>, Status> {
         answer(request, async |permit, body| job_watch::open(&self.0, permit, body).await).await
+    }
+
+    async fn explain_job(
+        &self,
+        request: Request<wire::ExplainJobRequest>,
+    ) -> Result<Response<wire::ExplainJobResponse>, Status> {
+        answer(request, async |permit, body| explain::job(&self.0, permit, body).await).await
+    }
+
+    async fn list_job_preparation_and_release_task_status(
+        &self,
+        request: Request<wire::ListJobPreparationAndReleaseTaskStatusRequest>,
+    ) -> Result<Response<wire::ListJobPreparationAndReleaseTaskStatusResponse>, Status> {
+        answer(request, async |permit, body| job_nodes::list(&self.0, permit, body).await).await
     }
 }

@@ -4,41 +4,34 @@
 //! is the present state. A job that ends a thousand tasks in a second costs its watchers ten messages.
 
 use super::context::{Api, checked};
-use super::watch::{Changes, End, Feed, Watch, open as open_stream, refuse_resume};
+use super::watch::{End, Feed, PACE, Watch, already, open as open_stream, subscribe, until};
 use super::{lookup, view};
 use crate::auth::JobPermit;
+use crate::engine::{Committed, Subscription};
 use muster_controller_core::TaskCounts;
 use muster_controller_core::record::JobRow;
 use muster_model::state::JobState;
 use muster_model::{AccountName, JobId};
 use muster_proto::convert::job_id;
 use muster_proto::wire::{self, WatchJobResponse};
-use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Status;
 
-/// The shortest time between two messages.
-const PACE: Duration = Duration::from_millis(100);
-
-/// Opens the stream. A job that is not there is refused before.
+/// Opens the stream. A job that is not there is refused before, unless the client has seen it.
 pub(super) async fn open(
     api: &Api,
     permit: JobPermit,
     request: wire::WatchJobRequest,
 ) -> Result<Watch<WatchJobResponse>, Status> {
-    refuse_resume(request.resume_revision)?;
     let job = checked(|c| job_id(c, &request.job_id))?;
     let account = permit.for_job(&job)?.clone();
-    let changes = Changes::of(&api.parts.engine);
-    lookup::job(api, &account, &job).await?;
-    let watcher = Watcher {
-        api: api.clone(),
-        account,
-        job,
-        until_complete: request.until_complete,
-        shown: None,
-        revision: 0,
-    };
+    let changes = subscribe(api, request.resume_revision)?;
+    let resumed = request.resume_revision.is_some();
+    if !resumed {
+        lookup::job(api, &account, &job).await?;
+    }
+    let until_complete = request.until_complete;
+    let watcher = Watcher { api: api.clone(), account, job, until_complete, resumed, shown: None };
     Ok(open_stream(|feed| watcher.run(changes, feed)))
 }
 
@@ -47,33 +40,39 @@ struct Watcher {
     account: AccountName,
     job: JobId,
     until_complete: bool,
+    /// The client has seen the job as it was at the revision where the stream begins.
+    resumed: bool,
     /// What the client was told last: the job's revision and its counts.
     shown: Option<(u64, TaskCounts)>,
-    revision: u64,
 }
 
 impl Watcher {
-    async fn run(mut self, mut changes: Changes, feed: Feed<WatchJobResponse>) -> Result<(), End> {
+    async fn run(mut self, mut changes: Subscription, feed: Feed<WatchJobResponse>) -> Result<(), End> {
+        let (of, in_job) = (self.account.clone(), self.job.clone());
+        let concerns = |batch: &Committed| batch.in_job(&of, &in_job).is_some();
+        // The client that resumes hears of the job again only when something has changed since.
+        let mut unchanged = self.resumed && !already(&mut changes, concerns);
         loop {
-            let looked = Instant::now();
-            let (of, id) = (self.account.clone(), self.job.clone());
-            let row = self.api.read(move |reader| reader.job(&of, &id)).await?;
+            let (looked, revision) = (Instant::now(), changes.revision());
+            let (account, id) = (self.account.clone(), self.job.clone());
+            let row = self.api.read(move |reader| reader.job(&account, &id)).await?;
             let counts = lookup::task_counts(&self.api, &self.account, &self.job).await?;
             let Some((row, counts)) = row.zip(counts) else {
-                let gone = WatchJobResponse { deleted: true, revision: self.revision, ..Default::default() };
+                let gone = WatchJobResponse { deleted: true, revision, ..Default::default() };
                 return feed.send(gone).await;
             };
-            self.show(&feed, &row, counts).await?;
-            if self.until_complete && is_complete(&row, &counts) {
+            let is_over = self.until_complete && is_complete(&row, &counts);
+            if !unchanged || is_over {
+                self.show(&feed, &row, counts, revision).await?;
+            }
+            if is_over {
                 return Ok(());
             }
-            if let Some(revision) = changes.of_job(&self.account, &self.job, None).await? {
-                self.revision = revision;
-            }
+            unchanged = false;
+            until(&mut changes, concerns).await?;
             tokio::time::sleep_until(looked + PACE).await;
-            if let Some(revision) = changes.skip_waiting() {
-                self.revision = revision;
-            }
+            // What came meanwhile is in the state that is read next.
+            changes.take();
         }
     }
 
@@ -82,6 +81,7 @@ impl Watcher {
         feed: &Feed<WatchJobResponse>,
         row: &JobRow,
         counts: TaskCounts,
+        revision: u64,
     ) -> Result<(), End> {
         let job_changed = self.shown.is_none_or(|(revision, _)| revision != row.revision);
         let counts_changed = self.shown.is_none_or(|(_, shown)| shown != counts);
@@ -92,7 +92,7 @@ impl Watcher {
         feed.send(WatchJobResponse {
             job: job_changed.then(|| view::job(row)),
             counts: Some(view::task_counts(&counts)),
-            revision: self.revision,
+            revision,
             deleted: false,
         })
         .await

@@ -6,8 +6,9 @@
 use super::context::Api;
 use super::{refused, view};
 use muster_controller_core::TaskCounts;
-use muster_controller_core::record::{AttemptRow, JobRow, NodeRow, TaskStateRow};
+use muster_controller_core::record::{AttemptRow, JobRow, NodeRow};
 use muster_controller_core::reject::Reject;
+use muster_model::state::OnTaskFailure;
 use muster_model::{AccountName, AttemptId, JobId, NodeId, PoolId, TaskKey};
 use muster_proto::convert::{Checker, job_id, task_id};
 use muster_proto::wire;
@@ -49,6 +50,12 @@ pub(super) async fn job(api: &Api, account: &AccountName, job: &JobId) -> Result
     api.read_one(move |reader| reader.job(&of, &id), || Reject::JobNotFound(job.clone())).await
 }
 
+/// Whether the tasks of a job may name actions on it. Refuses when there is no such job.
+pub(super) async fn allows_job_actions(api: &Api, account: &AccountName, id: &JobId) -> Result<bool, Status> {
+    let job = job(api, account, id).await?;
+    Ok(job.spec.on_task_failure == OnTaskFailure::PerformExitOptionsJobAction)
+}
+
 /// The live counters of a job.
 pub(super) async fn task_counts(
     api: &Api,
@@ -56,8 +63,7 @@ pub(super) async fn task_counts(
     job: &JobId,
 ) -> Result<Option<TaskCounts>, Status> {
     let (of, id) = (account.clone(), job.clone());
-    let asked = api.parts.engine.query(move |core| core.task_counts(&of, &id)).await;
-    asked.map_err(|error| refused::of_submit(&error))
+    api.query(move |core| core.task_counts(&of, &id)).await
 }
 
 /// The fields `job_id` and `task_id`.
@@ -89,8 +95,13 @@ impl Known {
         let Some(view) = reader.task(account, key)? else {
             return Ok(Err(Reject::TaskNotFound { job: key.job.clone(), task: key.task.clone() }));
         };
-        let last = last_ended(reader, account, key, &view.state)?;
+        let last = last_ended(reader, account, &view)?;
         Ok(Ok(Self { view, pool: job.spec.pool, last }))
+    }
+
+    /// The task's name as it is kept: a member of a sweep is found with fewer zeros, too.
+    pub(super) fn key(&self) -> TaskKey {
+        TaskKey { job: self.view.spec.job.clone(), task: self.view.spec.spec.id.clone() }
     }
 
     /// The task as a message.
@@ -103,14 +114,14 @@ impl Known {
 pub(super) fn last_ended(
     reader: &dyn Reader,
     account: &AccountName,
-    key: &TaskKey,
-    state: &TaskStateRow,
+    view: &TaskView,
 ) -> Result<Option<AttemptRow>, StoreError> {
+    let state = &view.state;
     let number = if state.placed { state.attempt.saturating_sub(1) } else { state.attempt };
     if number == 0 {
         return Ok(None);
     }
-    let attempt = AttemptId { job: key.job.clone(), task: key.task.clone(), number };
+    let attempt = AttemptId { job: view.spec.job.clone(), task: view.spec.spec.id.clone(), number };
     reader.attempt(account, &attempt)
 }
 

@@ -4,9 +4,9 @@
 //! command to the engine or reads the store, and answers what the store then holds. It decides nothing: rules live in
 //! the core. `session` and this module never know each other.
 //!
-//! * one file for each service: `account`, `version`, `pool`, `compute_node`, `job`, `task`, `file`;
-//!   `pool_watch`, `job_watch`, `task_watch` hold the streams, `upload` PutFile, `task_file`,
-//!   `attempt_file`, `follow` and `node_file` the files of tasks and nodes;
+//! * one file for each service: `account`, `version`, `pool`, `compute_node`, `job`, `task_service`, `file`; behind it `task`,
+//!   `task_batch`, `task_stream`, `sweep`, `explain`, `job_nodes`, the streams of events (`pool_watch`, `job_watch`,
+//!   `task_watch`, `tasks_watch`), `upload`, and `task_file`, `attempt_file`, `follow`, `node_file` for files of tasks and nodes;
 //! * `context`: what handlers work with; `lookup`: reading what must be there; `list`: filters, orders and pages;
 //!   `read_mask`: which fields to answer; `view`: rows as messages; `watch`: the machinery of streams;
 //!   `refused`: refusals that only clients meet.
@@ -15,10 +15,12 @@ mod account;
 mod attempt_file;
 mod compute_node;
 mod context;
+mod explain;
 mod file;
 mod file_link;
 mod follow;
 mod job;
+mod job_nodes;
 mod job_watch;
 mod list;
 mod lookup;
@@ -30,10 +32,16 @@ mod read_mask;
 mod refused;
 mod saved;
 mod services;
+mod stream_chunk;
+mod stream_owner;
+mod sweep;
 mod task;
 mod task_batch;
 mod task_file;
+mod task_service;
+mod task_stream;
 mod task_watch;
+mod tasks_watch;
 mod upload;
 mod version;
 mod view;

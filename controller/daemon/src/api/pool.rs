@@ -2,7 +2,7 @@
 //!
 //! A pool's message carries the count of its nodes, which is no part of its row: every answer reads both in one go.
 
-use super::context::{Api, answer, check_etag, checked, required};
+use super::context::{Api, answer, checked, required};
 use super::list::{ListRequest, fitting_page, next_page_token, query};
 use super::read_mask::ReadMask;
 use super::watch::Watch;
@@ -10,7 +10,6 @@ use super::{lookup, view};
 use crate::auth::Permit;
 use muster_controller_core::input::Command;
 use muster_controller_core::record::PoolRow;
-use muster_controller_core::reject::Reject;
 use muster_model::spec::PoolSpec;
 use muster_model::state::NodeState;
 use muster_model::{AccountName, PoolId, RequestId};
@@ -82,24 +81,6 @@ impl Pools {
         self.0.read(read).await
     }
 
-    /// Compares the etag that a mutation names with the pool's, for commands that do not carry it.
-    async fn check_etag(
-        &self,
-        account: &AccountName,
-        pool: &PoolId,
-        given: Option<u64>,
-    ) -> Result<(), Status> {
-        if given.is_none() {
-            return Ok(());
-        }
-        let (of, id) = (account.clone(), pool.clone());
-        let row = self
-            .0
-            .read_one(move |reader| reader.pool(&of, &id), || Reject::PoolNotFound(pool.clone()))
-            .await?;
-        check_etag(given, row.revision, || format!("pool '{pool}'"))
-    }
-
     async fn create(&self, permit: Permit, request: wire::CreatePoolRequest) -> Result<wire::Pool, Status> {
         let request_id = checked(|c| Some(request_id(c, &request.request_id)))?;
         let spec = PoolSpec::try_from(required("pool", request.pool, "describe the pool")?)?;
@@ -147,8 +128,7 @@ impl Pools {
 
     async fn resize(&self, permit: Permit, request: wire::ResizePoolRequest) -> Result<wire::Pool, Status> {
         let PoolResize { pool, target, timeout, if_match, request_id } = PoolResize::try_from(request)?;
-        self.check_etag(permit.account(), &pool, if_match).await?;
-        let command = Command::ResizePool { pool: pool.clone(), target, timeout };
+        let command = Command::ResizePool { pool: pool.clone(), target, timeout, if_match };
         self.0.submit(permit.account(), request_id, command).await?;
         self.message(permit.account(), &pool).await
     }
@@ -159,8 +139,7 @@ impl Pools {
         request: wire::StopResizePoolRequest,
     ) -> Result<wire::Pool, Status> {
         let target = PoolTarget::of(&request.pool_id, &request.etag, &request.request_id)?;
-        self.check_etag(permit.account(), &target.pool, target.if_match).await?;
-        let command = Command::StopResize { pool: target.pool.clone() };
+        let command = Command::StopResize { pool: target.pool.clone(), if_match: target.if_match };
         self.0.submit(permit.account(), target.request_id, command).await?;
         self.message(permit.account(), &target.pool).await
     }
@@ -168,9 +147,8 @@ impl Pools {
     /// A pool without nodes is gone at once; it is then answered as it last was.
     async fn delete(&self, permit: Permit, request: wire::DeletePoolRequest) -> Result<wire::Pool, Status> {
         let target = PoolTarget::of(&request.pool_id, &request.etag, &request.request_id)?;
-        self.check_etag(permit.account(), &target.pool, target.if_match).await?;
         let before = self.found(permit.account(), &target.pool).await?;
-        let command = Command::DeletePool { pool: target.pool.clone() };
+        let command = Command::DeletePool { pool: target.pool.clone(), if_match: target.if_match };
         self.0.submit(permit.account(), target.request_id, command).await?;
         if let Some(leaving) = self.found(permit.account(), &target.pool).await? {
             return Ok(leaving);

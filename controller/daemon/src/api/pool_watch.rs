@@ -1,15 +1,16 @@
 //! WatchPools: the pools that are there, a marker, then every change. Providers of nodes learn their targets here.
 //!
-//! The stream keeps its own picture of the account's pools and nodes, taken from the store after subscribing and
-//! carried on by the committed records: a change costs no read. After missed batches the picture is taken anew, and
-//! the client is told the differences.
+//! The stream keeps its own picture of the account's pools and nodes, taken from the store after subscribing. Changes say
+//! which pools to read anew, and which nodes have come and gone. After missed batches the picture is taken anew, and the
+//! client is told the differences; one that resumes is told of the pools that have changed since.
 
 use super::context::Api;
 use super::list;
 use super::view;
-use super::watch::{Change, Changes, End, Feed, Watch, open as open_stream, refuse_resume};
+use super::watch::{End, Feed, Watch, next, open as open_stream, subscribe};
 use crate::auth::Permit;
-use muster_controller_core::record::{PoolRow, Record};
+use crate::engine::{Committed, PoolChange, Seen, Subscription};
+use muster_controller_core::record::PoolRow;
 use muster_model::limits::PAGE_SIZE_MAX;
 use muster_model::{AccountName, NodeId, PoolId};
 use muster_proto::wire::watch_pools_response::Event;
@@ -25,16 +26,16 @@ pub(super) fn open(
     permit: Permit,
     request: wire::WatchPoolsRequest,
 ) -> Result<Watch<WatchPoolsResponse>, Status> {
-    refuse_resume(request.resume_revision)?;
     let filter = list::filter(&request.filter)?;
-    let changes = Changes::of(&api.parts.engine);
+    let changes = subscribe(api, request.resume_revision)?;
     let watcher = Watcher {
         api: api.clone(),
         account: permit.account().clone(),
         filter,
+        resumed: request.resume_revision.is_some(),
         picture: Picture::default(),
         shown: BTreeMap::new(),
-        revision: 0,
+        revision: changes.revision(),
     };
     Ok(open_stream(|feed| watcher.run(changes, feed)))
 }
@@ -80,45 +81,18 @@ impl Picture {
         }
     }
 
-    /// Carries the picture on by one record; answers the pool that has changed.
-    fn apply(&mut self, account: &AccountName, record: &Record) -> Option<PoolId> {
-        match record {
-            Record::Pool(row) if row.account == *account => {
-                let is_old = self
-                    .pools
-                    .get(&row.spec.id)
-                    .is_some_and(|known| known.created == row.created && known.revision >= row.revision);
-                if is_old {
-                    return None;
-                }
-                self.pools.insert(row.spec.id.clone(), (**row).clone());
-                Some(row.spec.id.clone())
+    /// Notes nodes that have come or gone; answers the pools to read anew.
+    fn apply(&mut self, account: &AccountName, batch: &Committed) -> BTreeSet<PoolId> {
+        let own = batch.pools.iter().filter(|(of, _)| of == account);
+        let changed = own.filter_map(|(_, change)| match change {
+            PoolChange::Pool(pool) => Some(pool.clone()),
+            PoolChange::Joined(node, pool) => {
+                self.nodes.insert(node.clone(), pool.clone());
+                Some(pool.clone())
             }
-            Record::PoolGone(of, pool) if of == account => self.pools.remove(pool).map(|row| row.spec.id),
-            Record::Node(row) if row.account == *account && !self.nodes.contains_key(&row.id) => {
-                self.nodes.insert(row.id.clone(), row.pool.clone());
-                Some(row.pool.clone())
-            }
-            Record::NodeGone(of, node) if of == account => self.nodes.remove(node),
-            Record::Pool(_)
-            | Record::PoolGone(..)
-            | Record::Node(_)
-            | Record::NodeGone(..)
-            | Record::Account(_)
-            | Record::Token(_)
-            | Record::TokenGone(..)
-            | Record::Job(_)
-            | Record::JobGone(..)
-            | Record::TaskSpec(_)
-            | Record::TaskState(_)
-            | Record::TaskGone(..)
-            | Record::Attempt(_)
-            | Record::File(_)
-            | Record::FileGone(..)
-            | Record::ContainerGone(..)
-            | Record::Request(_)
-            | Record::RequestGone(..) => None,
-        }
+            PoolChange::Left(node) => self.nodes.remove(node),
+        });
+        changed.collect()
     }
 
     fn message(&self, pool: &PoolId) -> Option<(&PoolRow, wire::Pool)> {
@@ -132,6 +106,8 @@ struct Watcher {
     api: Api,
     account: AccountName,
     filter: Option<Filter<PoolProperty>>,
+    /// The client has seen the pools as they were at the revision where the stream begins.
+    resumed: bool,
     picture: Picture,
     /// What the client was told last of each pool that it knows of.
     shown: BTreeMap<PoolId, wire::Pool>,
@@ -139,40 +115,104 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn run(mut self, mut changes: Changes, feed: Feed<WatchPoolsResponse>) -> Result<(), End> {
-        self.take_picture(&feed).await?;
-        self.send(&feed, Event::SnapshotComplete(SnapshotComplete {})).await?;
+    async fn run(mut self, mut changes: Subscription, feed: Feed<WatchPoolsResponse>) -> Result<(), End> {
+        if self.resumed {
+            self.resume(&mut changes, &feed).await?;
+        } else {
+            for pool in self.take_picture().await? {
+                self.show(&feed, &pool).await?;
+            }
+            self.send(&feed, Event::SnapshotComplete(SnapshotComplete {})).await?;
+        }
         loop {
-            match changes.next().await? {
-                Change::Missed => self.take_picture(&feed).await?,
-                Change::Batch(batch) => {
-                    self.revision = batch.revision;
-                    let apply = |record| self.picture.apply(&self.account, record);
-                    let changed: BTreeSet<PoolId> = batch.records.iter().filter_map(apply).collect();
-                    for pool in changed {
+            match next(&mut changes).await? {
+                None => {
+                    self.revision = changes.revision();
+                    for pool in self.take_picture().await? {
                         self.show(&feed, &pool).await?;
+                    }
+                }
+                Some(batches) => {
+                    for batch in batches {
+                        let changed = self.picture.apply(&self.account, &batch);
+                        self.revision = batch.revision;
+                        for pool in changed {
+                            self.read(&pool).await?;
+                            self.show(&feed, &pool).await?;
+                        }
                     }
                 }
             }
         }
     }
 
-    async fn take_picture(&mut self, feed: &Feed<WatchPoolsResponse>) -> Result<(), End> {
+    /// Takes the picture anew; answers every pool that is there, or that the client knows of.
+    async fn take_picture(&mut self) -> Result<BTreeSet<PoolId>, Status> {
         let account = self.account.clone();
         self.picture = self.api.read(move |reader| Picture::take(reader, &account)).await?;
-        let known: BTreeSet<PoolId> = self.picture.pools.keys().chain(self.shown.keys()).cloned().collect();
-        for pool in known {
-            self.show(feed, &pool).await?;
+        Ok(self.picture.pools.keys().chain(self.shown.keys()).cloned().collect())
+    }
+
+    /// Reads one pool anew.
+    async fn read(&mut self, pool: &PoolId) -> Result<(), Status> {
+        let (account, id) = (self.account.clone(), pool.clone());
+        match self.api.read(move |reader| reader.pool(&account, &id)).await? {
+            Some(row) => self.picture.pools.insert(pool.clone(), row),
+            None => self.picture.pools.remove(pool),
+        };
+        Ok(())
+    }
+
+    /// Tells a client that resumes of the pools that have changed since it broke off. The others it knows as they are.
+    async fn resume(
+        &mut self,
+        changes: &mut Subscription,
+        feed: &Feed<WatchPoolsResponse>,
+    ) -> Result<(), End> {
+        let (mut named, mut all) = (BTreeSet::new(), false);
+        match changes.take() {
+            None => {}
+            Some(Seen::Missed) => all = true,
+            Some(Seen::Batches(batches)) => {
+                let changes = batches.iter().flat_map(|batch| &batch.pools);
+                for (_, change) in changes.filter(|(of, _)| *of == self.account) {
+                    match change {
+                        PoolChange::Pool(pool) | PoolChange::Joined(_, pool) => {
+                            named.insert(pool.clone());
+                        }
+                        // Whose node it was is not known any more.
+                        PoolChange::Left(_) => all = true,
+                    }
+                }
+            }
+        }
+        self.revision = changes.revision();
+        let mut pools = self.take_picture().await?;
+        pools.extend(named.iter().cloned());
+        for pool in pools {
+            let event = match self.seen(&pool) {
+                Some(message) => {
+                    self.shown.insert(pool.clone(), message.clone());
+                    Event::Pool(message)
+                }
+                None => Event::DeletedPoolId(pool.to_string()),
+            };
+            if all || named.contains(&pool) {
+                self.send(feed, event).await?;
+            }
         }
         Ok(())
     }
 
+    /// The pool as the client is to see it, if it is to see it.
+    fn seen(&self, pool: &PoolId) -> Option<wire::Pool> {
+        let (row, message) = self.picture.message(pool)?;
+        self.filter.as_ref().is_none_or(|filter| filter.matches(row)).then_some(message)
+    }
+
     /// Tells the client of a pool, if there is something to tell.
     async fn show(&mut self, feed: &Feed<WatchPoolsResponse>, pool: &PoolId) -> Result<(), End> {
-        let message = self.picture.message(pool).and_then(|(row, message)| {
-            self.filter.as_ref().is_none_or(|filter| filter.matches(row)).then_some(message)
-        });
-        let event = match (message, self.shown.get(pool)) {
+        let event = match (self.seen(pool), self.shown.get(pool)) {
             (None, None) => return Ok(()),
             (Some(message), Some(shown)) if message == *shown => return Ok(()),
             (Some(message), _) => {

@@ -60,6 +60,10 @@ fn resource_of(reject: &Reject) -> Option<(&'static str, String)> {
         Reject::TaskNotFound { job, task } | Reject::TaskExists { job, task } => {
             Some(("task", format!("{job}/{task}")))
         }
+        Reject::TaskIdReserved { task, .. } => Some(("task", task.to_string())),
+        Reject::SweepNotFound { job, sweep } | Reject::SweepExists { job, sweep } => {
+            Some(("sweep", format!("{job}/{sweep}")))
+        }
         Reject::TokenNotFound(token) => Some(("join token", token.to_string())),
         Reject::PoolBeingDeleted(_)
         | Reject::PoolBeingResized { .. }
@@ -70,6 +74,9 @@ fn resource_of(reject: &Reject) -> Option<(&'static str, String)> {
         | Reject::DependencyCycle { .. }
         | Reject::TaskState { .. }
         | Reject::TaskSucceeded(_)
+        | Reject::JobPoolFixed { .. }
+        | Reject::SweepBeingDeleted(_)
+        | Reject::SweepHasNoSuchMembers { .. }
         | Reject::TooManySlots { .. }
         | Reject::EtagMismatch { .. }
         | Reject::RequestIdReused { .. }

@@ -1,24 +1,23 @@
-//! TaskService: tasks one by one and in lists. Adding is in `task_batch`, the stream in `task_watch`.
+//! Tasks one by one and in lists: reading, changing, ending, trying again, deleting, and the ledger of attempts.
 //!
 //! A task's message needs its job (for the pool) and, for what its last attempt left behind, a line of the ledger;
 //! both are read in the same go as the task, so that an answer is one state of the store.
 
-use super::context::{Api, answer, check_etag, checked, not_in_this_version};
+use super::context::{Api, checked};
 use super::list::{ListRequest, fitting_page, next_page_token, query};
 use super::lookup::{self, task_key};
 use super::read_mask::ReadMask;
-use super::watch::Watch;
-use super::{refused, task_batch, task_watch, view};
+use super::{refused, view};
 use crate::auth::JobPermit;
 use muster_controller_core::input::Command;
 use muster_controller_core::record::AttemptRow;
 use muster_controller_core::reject::Reject;
+use muster_model::state::ExecutionResult;
 use muster_model::{JobId, PoolId, RequestId, TaskId, TaskKey};
 use muster_proto::convert::{TaskUpdate, etag, job_id, request_id};
 use muster_proto::wire;
-use muster_proto::wire::task_service_server::TaskService;
 use muster_store::{Reader, StoreError, TaskView};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::Status;
 
 /// The service.
 pub(super) struct Tasks(pub(super) Api);
@@ -44,13 +43,17 @@ impl TaskTarget {
 }
 
 impl Tasks {
-    async fn get(&self, permit: JobPermit, request: wire::GetTaskRequest) -> Result<wire::Task, Status> {
+    pub(super) async fn get(
+        &self,
+        permit: JobPermit,
+        request: wire::GetTaskRequest,
+    ) -> Result<wire::Task, Status> {
         let mask = ReadMask::of(request.read_mask, "Task")?;
         let key = checked(|c| task_key(c, &request.job_id, &request.task_id))?;
         Ok(mask.apply(lookup::task(&self.0, permit.for_job(&key.job)?, &key).await?.message()))
     }
 
-    async fn list(
+    pub(super) async fn list(
         &self,
         permit: JobPermit,
         request: wire::ListTasksRequest,
@@ -69,9 +72,8 @@ impl Tasks {
         let read = move |reader: &dyn Reader| {
             let Some(row) = reader.job(&account, &id)? else { return Ok(None) };
             let message = |task: TaskView| {
-                let key = TaskKey { job: id.clone(), task: task.spec.spec.id.clone() };
                 let last = match wants_ledger {
-                    true => lookup::last_ended(reader, &account, &key, &task.state)?,
+                    true => lookup::last_ended(reader, &account, &task)?,
                     false => None,
                 };
                 Ok(mask.apply(view::task(&task, &row.spec.pool, last.as_ref())))
@@ -87,7 +89,7 @@ impl Tasks {
         Ok(wire::ListTasksResponse { tasks, next_page_token })
     }
 
-    async fn update(
+    pub(super) async fn update(
         &self,
         permit: JobPermit,
         request: wire::UpdateTaskRequest,
@@ -104,52 +106,67 @@ impl Tasks {
         &self,
         permit: &JobPermit,
         target: &TaskTarget,
-        command: fn(JobId, TaskId) -> Command,
+        command: fn(JobId, TaskId, Option<u64>) -> Command,
     ) -> Result<(), Status> {
         let account = permit.for_job(&target.key.job)?;
-        if target.if_match.is_some() {
-            let before = lookup::task(&self.0, account, &target.key).await?;
-            check_etag(target.if_match, before.view.state.revision, || format!("task '{}'", target.key))?;
-        }
-        let command = command(target.key.job.clone(), target.key.task.clone());
+        let command = command(target.key.job.clone(), target.key.task.clone(), target.if_match);
         self.0.submit(account, target.request_id.clone(), command).await?;
         Ok(())
     }
 
-    async fn delete(
+    /// Holds an etag against a task that has succeeded. The core remembers such members of sweeps by their index alone; as
+    /// they never change again, what is stored is as good.
+    async fn compare_succeeded(&self, permit: &JobPermit, target: &TaskTarget) -> Result<(), Status> {
+        let Some(given) = target.if_match else { return Ok(()) };
+        let (account, key) = (permit.for_job(&target.key.job)?.clone(), target.key.clone());
+        let stored = self.0.read(move |reader| reader.task(&account, &key)).await?;
+        let succeeded = stored.filter(|view| view.state.result == Some(ExecutionResult::Success));
+        let Some(current) = succeeded.map(|view| view.state.revision).filter(|current| *current != given)
+        else {
+            return Ok(());
+        };
+        let what = format!("task '{}' of job '{}'", target.key.task, target.key.job);
+        Err(refused::of_reject(&Reject::EtagMismatch { what, given, current }))
+    }
+
+    pub(super) async fn delete(
         &self,
         permit: JobPermit,
         request: wire::DeleteTaskRequest,
     ) -> Result<wire::DeleteTaskResponse, Status> {
         let wire::DeleteTaskRequest { job_id, task_id, etag, request_id } = request;
         let target = TaskTarget::of(&job_id, &task_id, &etag, &request_id)?;
-        self.change(&permit, &target, |job, task| Command::DeleteTask { job, task }).await?;
+        self.compare_succeeded(&permit, &target).await?;
+        let command = |job, task, if_match| Command::DeleteTask { job, task, if_match };
+        self.change(&permit, &target, command).await?;
         Ok(wire::DeleteTaskResponse {})
     }
 
-    async fn terminate(
+    pub(super) async fn terminate(
         &self,
         permit: JobPermit,
         request: wire::TerminateTaskRequest,
     ) -> Result<wire::Task, Status> {
         let wire::TerminateTaskRequest { job_id, task_id, etag, request_id } = request;
         let target = TaskTarget::of(&job_id, &task_id, &etag, &request_id)?;
-        self.change(&permit, &target, |job, task| Command::TerminateTask { job, task }).await?;
+        let command = |job, task, if_match| Command::TerminateTask { job, task, if_match };
+        self.change(&permit, &target, command).await?;
         Ok(lookup::task(&self.0, permit.for_job(&target.key.job)?, &target.key).await?.message())
     }
 
-    async fn reactivate(
+    pub(super) async fn reactivate(
         &self,
         permit: JobPermit,
         request: wire::ReactivateTaskRequest,
     ) -> Result<wire::Task, Status> {
         let wire::ReactivateTaskRequest { job_id, task_id, etag, request_id } = request;
         let target = TaskTarget::of(&job_id, &task_id, &etag, &request_id)?;
-        self.change(&permit, &target, |job, task| Command::ReactivateTask { job, task }).await?;
+        let command = |job, task, if_match| Command::ReactivateTask { job, task, if_match };
+        self.change(&permit, &target, command).await?;
         Ok(lookup::task(&self.0, permit.for_job(&target.key.job)?, &target.key).await?.message())
     }
 
-    async fn attempts(
+    pub(super) async fn attempts(
         &self,
         permit: JobPermit,
         request: wire::ListTaskAttemptsRequest,
@@ -179,7 +196,7 @@ impl Tasks {
                 Err(reject) => return Ok(Err(reject)),
             };
             fitting_page(query, |query| {
-                let page = reader.attempts(&account, &key, query)?;
+                let page = reader.attempts(&account, &known.key(), query)?;
                 let next = next_page_token(&page);
                 Ok((page.items.iter().map(|row| message(row, &known.pool)).collect(), next))
             })
@@ -188,96 +205,5 @@ impl Tasks {
         let found = self.0.read(read).await?;
         let (attempts, next_page_token) = found.map_err(|reject| refused::of_reject(&reject))?;
         Ok(wire::ListTaskAttemptsResponse { attempts, next_page_token })
-    }
-}
-
-#[tonic::async_trait]
-impl TaskService for Tasks {
-    type StreamCreateTasksStream = Watch<wire::StreamCreateTasksResponse>;
-    type WatchTaskStream = Watch<wire::WatchTaskResponse>;
-
-    async fn create_task(
-        &self,
-        request: Request<wire::CreateTaskRequest>,
-    ) -> Result<Response<wire::Task>, Status> {
-        answer(request, async |permit, body| task_batch::create_one(&self.0, permit, body).await).await
-    }
-
-    async fn batch_create_tasks(
-        &self,
-        request: Request<wire::BatchCreateTasksRequest>,
-    ) -> Result<Response<wire::BatchCreateTasksResponse>, Status> {
-        answer(request, async |permit, body| task_batch::create_batch(&self.0, permit, body).await).await
-    }
-
-    async fn stream_create_tasks(
-        &self,
-        request: Request<Streaming<wire::StreamCreateTasksRequest>>,
-    ) -> Result<Response<Self::StreamCreateTasksStream>, Status> {
-        let instead =
-            "use BatchCreateTasks with up to 1000 tasks at a time, each with a request_id of its own";
-        answer(request, async |_: JobPermit, _| not_in_this_version("StreamCreateTasks", instead)).await
-    }
-
-    async fn get_task(&self, request: Request<wire::GetTaskRequest>) -> Result<Response<wire::Task>, Status> {
-        answer(request, async |permit, body| self.get(permit, body).await).await
-    }
-
-    async fn list_tasks(
-        &self,
-        request: Request<wire::ListTasksRequest>,
-    ) -> Result<Response<wire::ListTasksResponse>, Status> {
-        answer(request, async |permit, body| self.list(permit, body).await).await
-    }
-
-    async fn update_task(
-        &self,
-        request: Request<wire::UpdateTaskRequest>,
-    ) -> Result<Response<wire::Task>, Status> {
-        answer(request, async |permit, body| self.update(permit, body).await).await
-    }
-
-    async fn delete_task(
-        &self,
-        request: Request<wire::DeleteTaskRequest>,
-    ) -> Result<Response<wire::DeleteTaskResponse>, Status> {
-        answer(request, async |permit, body| self.delete(permit, body).await).await
-    }
-
-    async fn terminate_task(
-        &self,
-        request: Request<wire::TerminateTaskRequest>,
-    ) -> Result<Response<wire::Task>, Status> {
-        answer(request, async |permit, body| self.terminate(permit, body).await).await
-    }
-
-    async fn reactivate_task(
-        &self,
-        request: Request<wire::ReactivateTaskRequest>,
-    ) -> Result<Response<wire::Task>, Status> {
-        answer(request, async |permit, body| self.reactivate(permit, body).await).await
-    }
-
-    async fn watch_task(
-        &self,
-        request: Request<wire::WatchTaskRequest>,
-    ) -> Result<Response<Self::WatchTaskStream>, Status> {
-        answer(request, async |permit, body| task_watch::open(&self.0, permit, body).await).await
-    }
-
-    async fn list_task_attempts(
-        &self,
-        request: Request<wire::ListTaskAttemptsRequest>,
-    ) -> Result<Response<wire::ListTaskAttemptsResponse>, Status> {
-        answer(request, async |permit, body| self.attempts(permit, body).await).await
-    }
-
-    async fn explain_task(
-        &self,
-        request: Request<wire::ExplainTaskRequest>,
-    ) -> Result<Response<wire::ExplainTaskResponse>, Status> {
-        let instead =
-            "see GetTask for its dependencies and slots, and ListNodes for what the nodes have free";
-        answer(request, async |_: JobPermit, _| not_in_this_version("ExplainTask", instead)).await
     }
 }

@@ -12,7 +12,10 @@ use muster_controller_core::reply::{Reply, TaskRefused};
 use muster_model::limits::BATCH_TASKS_MAX;
 use muster_model::spec::TaskSpec;
 use muster_model::{AccountName, JobId, RequestId, TaskId, TaskKey};
-use muster_proto::convert::{Problem, batch_task, etag_out, job_id, request_id, status_field, timestamp_out};
+use muster_proto::convert::{
+    FieldErrors, Problem, batch_task, etag_out, job_action_refused, job_id, needs_job_action, request_id,
+    status_field, timestamp_out,
+};
 use muster_proto::wire::{self, TaskAddStatus};
 use muster_store::TaskView;
 use tonic::Status;
@@ -24,6 +27,31 @@ struct UnexpectedReply {
     reply: Reply,
 }
 
+/// The tasks that a command of tasks did not add.
+pub(super) fn refused_of(reply: Reply) -> Result<Vec<TaskRefused>, Status> {
+    match reply {
+        Reply::Tasks(refused) => Ok(refused),
+        reply @ (Reply::Done | Reply::Joined(_)) => {
+            Err(refusal::internal(&UnexpectedReply { reply }, "adding tasks"))
+        }
+    }
+}
+
+/// Refuses a task whose exit conditions name an action on a job that does not allow it. `field` is its place in the
+/// request.
+pub(super) async fn refuse_job_action(
+    api: &Api,
+    account: &AccountName,
+    job: &JobId,
+    task: &TaskSpec,
+    field: &str,
+) -> Result<(), Status> {
+    if needs_job_action(task) && !lookup::allows_job_actions(api, account, job).await? {
+        return Err(job_action_refused(field).into());
+    }
+    Ok(())
+}
+
 /// Hands tasks in; answers those that the core refused, by their place among `tasks`.
 async fn add(
     api: &Api,
@@ -32,12 +60,7 @@ async fn add(
     job: &JobId,
     tasks: Vec<TaskSpec>,
 ) -> Result<Vec<TaskRefused>, Status> {
-    match api.submit(account, request_id, Command::CreateTasks { job: job.clone(), tasks }).await? {
-        Reply::Tasks(refused) => Ok(refused),
-        reply @ (Reply::Done | Reply::Joined(_)) => {
-            Err(refusal::internal(&UnexpectedReply { reply }, "adding tasks"))
-        }
-    }
+    refused_of(api.submit(account, request_id, Command::CreateTasks { job: job.clone(), tasks }).await?)
 }
 
 /// Adds one task; whatever refuses it refuses the call.
@@ -52,6 +75,7 @@ pub(super) async fn create_one(
     })?;
     let account = permit.for_job(&job)?;
     let spec = TaskSpec::try_from(required("task", request.task, "describe the task")?)?;
+    refuse_job_action(api, account, &job, &spec, "task").await?;
     let key = TaskKey { job: job.clone(), task: spec.id.clone() };
     let not_added = add(api, account, request_id, &job, vec![spec]).await?;
     if let Some(task) = not_added.first() {
@@ -87,18 +111,11 @@ pub(super) async fn create_batch(
         return Err(status_field("tasks", Problem::TooMany { given, max: BATCH_TASKS_MAX }));
     }
     let names: Vec<String> = request.tasks.iter().map(|task| task.id.clone()).collect();
-    let mut specs = Vec::with_capacity(given);
-    let mut outcomes = Vec::with_capacity(given);
-    for (index, task) in request.tasks.into_iter().enumerate() {
-        outcomes.push(match batch_task(index, task) {
-            Ok(spec) => {
-                let id = spec.id.clone();
-                specs.push(spec);
-                Outcome::Given(id)
-            }
-            Err(errors) => Outcome::Wrong(wire::ItemError::from(&errors)),
-        });
-    }
+    let specs: Vec<_> =
+        request.tasks.into_iter().enumerate().map(|(index, task)| batch_task(index, task)).collect();
+    let wants_action = specs.iter().flatten().any(needs_job_action);
+    let allows_action = !wants_action || lookup::allows_job_actions(api, account, &job).await?;
+    let (specs, outcomes) = sorted(specs, allows_action);
     let not_added = if specs.is_empty() {
         lookup::job(api, account, &job).await?;
         Vec::new()
@@ -107,6 +124,27 @@ pub(super) async fn create_batch(
     };
     let added = read_added(api, account, &job, &outcomes, &not_added).await?;
     Ok(wire::BatchCreateTasksResponse { results: results(names, outcomes, &not_added, &added) })
+}
+
+/// The tasks to hand in, and what has become of each so far.
+fn sorted(checked: Vec<Result<TaskSpec, FieldErrors>>, allows_action: bool) -> (Vec<TaskSpec>, Vec<Outcome>) {
+    let mut specs = Vec::with_capacity(checked.len());
+    let mut outcomes = Vec::with_capacity(checked.len());
+    for (index, spec) in checked.into_iter().enumerate() {
+        let spec = spec.and_then(|spec| match allows_action || !needs_job_action(&spec) {
+            true => Ok(spec),
+            false => Err(job_action_refused(&format!("tasks[{index}]"))),
+        });
+        outcomes.push(match spec {
+            Ok(spec) => {
+                let id = spec.id.clone();
+                specs.push(spec);
+                Outcome::Given(id)
+            }
+            Err(errors) => Outcome::Wrong(wire::ItemError::from(&errors)),
+        });
+    }
+    (specs, outcomes)
 }
 
 fn is_refused(not_added: &[TaskRefused], place: usize) -> Option<&TaskRefused> {

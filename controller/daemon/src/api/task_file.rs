@@ -34,6 +34,7 @@ pub(super) async fn read(
         return follow::open(api, account, key, request.attempt, wanted).await;
     }
     let known = lookup::task(api, &account, &key).await?;
+    let key = known.key();
     let place = place(api, &account, &key, &known, request.attempt).await?;
     let opened = open_anywhere(api, &account, &key, &place, &wanted).await?;
     Ok(open_stream(
@@ -55,6 +56,7 @@ pub(super) async fn list(
     let key = checker.finish(found)?;
     let account = permit.for_job(&key.job)?;
     let known = lookup::task(api, account, &key).await?;
+    let key = known.key();
     let place = place(api, account, &key, &known, attempt).await?;
     let node = NodeKey { account: account.clone(), node: place.node.clone() };
     let asked = api.parts.relay.open(&node, listing.request(attempt_target(&key, place.number))).await;

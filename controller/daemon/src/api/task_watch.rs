@@ -5,25 +5,29 @@
 
 use super::context::{Api, checked};
 use super::lookup::{self, Known, task_key};
-use super::watch::{Changes, End, Feed, Watch, open as open_stream, refuse_resume};
+use super::watch::{End, Feed, Watch, Watched, already, open as open_stream, subscribe, until};
 use crate::auth::JobPermit;
+use crate::engine::Subscription;
 use muster_model::state::TaskState;
 use muster_model::{AccountName, TaskKey};
 use muster_proto::wire::{self, WatchTaskResponse};
 use tonic::Status;
 
-/// Opens the stream. A task that is not there is refused before.
+/// Opens the stream. A task that is not there is refused before, unless the client has seen it.
 pub(super) async fn open(
     api: &Api,
     permit: JobPermit,
     request: wire::WatchTaskRequest,
 ) -> Result<Watch<WatchTaskResponse>, Status> {
-    refuse_resume(request.resume_revision)?;
     let key = checked(|c| task_key(c, &request.job_id, &request.task_id))?;
     let account = permit.for_job(&key.job)?.clone();
-    let changes = Changes::of(&api.parts.engine);
-    lookup::task(api, &account, &key).await?;
-    let watcher = Watcher { api: api.clone(), account, key, until_completed: request.until_completed };
+    let changes = subscribe(api, request.resume_revision)?;
+    let resumed = request.resume_revision.is_some();
+    if !resumed {
+        lookup::task(api, &account, &key).await?;
+    }
+    let watcher =
+        Watcher { api: api.clone(), account, key, until_completed: request.until_completed, resumed };
     Ok(open_stream(|feed| watcher.run(changes, feed)))
 }
 
@@ -32,29 +36,47 @@ struct Watcher {
     account: AccountName,
     key: TaskKey,
     until_completed: bool,
+    /// The client has seen the task as it was at the revision where the stream begins.
+    resumed: bool,
 }
 
 impl Watcher {
-    async fn run(self, mut changes: Changes, feed: Feed<WatchTaskResponse>) -> Result<(), End> {
-        let (mut shown, mut revision) = (None, 0);
+    async fn run(self, mut changes: Subscription, feed: Feed<WatchTaskResponse>) -> Result<(), End> {
+        // The client that resumes has seen the task, and hears of it again only when it has changed since.
+        let mut unchanged = match self.resumed {
+            false => false,
+            true => match self.read().await? {
+                Some(known) => {
+                    let watched = Watched::of(&known);
+                    !already(&mut changes, |batch| watched.is_in(batch))
+                }
+                None => false,
+            },
+        };
+        let mut shown = None;
         loop {
-            let (of, wanted) = (self.account.clone(), self.key.clone());
-            let found = self.api.read(move |reader| Known::read(reader, &of, &wanted)).await?;
-            let Ok(task) = found else {
+            let revision = changes.revision();
+            let Some(task) = self.read().await? else {
                 return feed.send(WatchTaskResponse { task: None, revision, deleted: true }).await;
             };
             let state = &task.view.state;
-            let (is_completed, now) = (state.state == TaskState::Completed, Some(state.revision));
-            if shown != now {
+            let now = Some(state.revision);
+            let is_over = self.until_completed && state.state == TaskState::Completed;
+            if shown != now && (!unchanged || is_over) {
                 shown = now;
                 feed.send(WatchTaskResponse { task: Some(task.message()), revision, deleted: false }).await?;
             }
-            if self.until_completed && is_completed {
+            if is_over {
                 return Ok(());
             }
-            if let Some(batch) = changes.of_task(&self.account, &self.key).await? {
-                revision = batch;
-            }
+            unchanged = false;
+            let watched = Watched::of(&task);
+            until(&mut changes, |batch| watched.is_in(batch)).await?;
         }
+    }
+
+    async fn read(&self) -> Result<Option<Known>, Status> {
+        let (of, wanted) = (self.account.clone(), self.key.clone());
+        Ok(self.api.read(move |reader| Known::read(reader, &of, &wanted)).await?.ok())
     }
 }

@@ -23,7 +23,7 @@ use muster_model::{
 };
 use muster_proto::wire::controller_message::Body;
 use muster_proto::wire::{self, ControllerMessage};
-use muster_store::MemoryStore;
+use muster_store::{MemoryStore, Store};
 use serde_json::json;
 use std::future::Future;
 use std::sync::Arc;
@@ -87,9 +87,16 @@ fn name(text: &str) -> AccountName {
 
 impl World {
     pub(super) async fn start() -> Self {
-        let (engine, threads) =
-            Engine::start(Box::new(MemoryStore::new()), Settings::default(), SystemTimes).unwrap();
+        Self::on(Box::new(MemoryStore::new())).await
+    }
+
+    /// On what an earlier world has left, if it has.
+    pub(super) async fn on(store: Box<dyn Store>) -> Self {
+        let (engine, threads) = Engine::start(store, Settings::default(), SystemTimes).unwrap();
         for (account, is_operator, seed) in [("studio", false, 1), ("boss", true, 3), ("other1", false, 5)] {
+            if engine.accounts().get(&name(account)).is_some() {
+                continue;
+            }
             let new = NewAccount {
                 name: name(account),
                 display_name: String::new(),
@@ -123,6 +130,12 @@ impl World {
         Self { engine, relay, channel, server, threads: Some(threads), _folder: folder }
     }
 
+    /// Ends in order: everything that was taken in is durable then.
+    pub(super) async fn stop(mut self) {
+        let threads = self.threads.take().unwrap();
+        tokio::task::spawn_blocking(move || threads.stop()).await.unwrap();
+    }
+
     pub(super) fn channel(&self) -> Channel {
         self.channel.clone()
     }
@@ -130,7 +143,12 @@ impl World {
     /// A connection with a token of these claims, signed with the key of `seed`.
     pub(super) fn with(&self, seed: u8, mut claims: serde_json::Value) -> Client {
         claims["exp"] = json!(NOW_SECONDS + 600);
-        let token = format!("Bearer {}", sign(seed, &claims)).parse().unwrap();
+        self.with_token(&sign(seed, &claims))
+    }
+
+    /// A connection with this token.
+    pub(super) fn with_token(&self, token: &str) -> Client {
+        let token = format!("Bearer {token}").parse().unwrap();
         InterceptedService::new(self.channel.clone(), Bearer(Some(token)))
     }
 
@@ -189,7 +207,12 @@ fn facts(node: &NodeId) -> MachineFacts {
         ip_address: "127.0.0.1".into(),
         agent_version: "0.1.0".into(),
         os: "Linux".into(),
-        capacity: Resources { slots: 0, cpu_millis: 4000, memory_bytes: 1 << 34, disk_bytes: 1 << 40 },
+        capacity: Resources {
+            cpu_millis: 4000,
+            memory_bytes: 1 << 34,
+            disk_bytes: 1 << 40,
+            ..Resources::default()
+        },
         capabilities: Capabilities { cgroup: "v2".into(), memory_limit: true, ..Capabilities::default() },
         boot_time: Timestamp::from_micros(1),
     }
@@ -212,17 +235,15 @@ impl FakeNode {
     /// Waits for the next attempts.
     pub(super) async fn dispatched(&mut self) -> Vec<AttemptId> {
         loop {
-            match soon(self.outbox.recv()).await.expect("the session is open") {
-                NodeMessage::Dispatch { attempts } => return attempts,
-                NodeMessage::Welcome { .. }
-                | NodeMessage::Lease { .. }
-                | NodeMessage::Recall { .. }
-                | NodeMessage::Kill { .. }
-                | NodeMessage::Acknowledge { .. }
-                | NodeMessage::Leave { .. }
-                | NodeMessage::Close { .. } => {}
+            if let NodeMessage::Dispatch { attempts } = self.told().await {
+                return attempts;
             }
         }
+    }
+
+    /// Waits for the next message, whatever it is.
+    pub(super) async fn told(&mut self) -> NodeMessage {
+        soon(self.outbox.recv()).await.expect("the session is open")
     }
 
     async fn report(&mut self, report: Report) {

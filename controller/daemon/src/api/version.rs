@@ -15,7 +15,17 @@ use tonic::{Request, Response, Status};
 pub(super) struct Versions(pub(super) Api);
 
 /// Behaviour that a client may ask for before it counts on it, sorted.
-const FEATURES: &[&str] = &["resumable-uploads", "task-dependencies", "watch"];
+const FEATURES: &[&str] = &[
+    "explain",
+    "job-manager",
+    "job-preparation",
+    "resumable-uploads",
+    "sweeps",
+    "task-dependencies",
+    "task-streams",
+    "watch",
+    "watch-resume",
+];
 
 #[tonic::async_trait]
 impl VersionService for Versions {

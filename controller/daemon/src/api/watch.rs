@@ -2,18 +2,19 @@
 //!
 //! A stream is a task of its own that sends into a short queue. A client that reads slowly makes it wait, and what
 //! happens meanwhile is not kept for it: it reads the present state when it goes on. A client that does not read at
-//! all is dropped. Whoever subscribes before it reads the store misses nothing.
+//! all is dropped. Whoever subscribes before it reads the store misses nothing, and whoever subscribes where an earlier
+//! stream broke off neither.
 
-use crate::engine::{Committed, EngineHandle};
+use super::context::Api;
+use super::lookup::Known;
+use crate::engine::{Committed, Seen, Subscription};
 use crate::refusal;
-use muster_controller_core::record::Record;
-use muster_model::{AccountName, JobId, TaskId, TaskKey};
+use muster_model::{AccountName, JobId, SweepId, TaskId};
 use muster_proto::convert::status;
 use muster_proto::wire::ErrorReason;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
@@ -25,6 +26,9 @@ const QUEUE_MAX: usize = 4;
 
 /// How long a client may leave its queue full. Longer than any pause of a network that comes back.
 const SEND_WAIT_MAX: Duration = Duration::from_secs(120);
+
+/// The shortest time between two messages of a stream that gathers changes.
+pub(super) const PACE: Duration = Duration::from_millis(100);
 
 /// Why a stream ends before its time.
 pub(super) enum End {
@@ -71,110 +75,76 @@ where
     ReceiverStream::new(receive)
 }
 
-/// What has become durable, as far as one watcher is concerned.
-pub(super) struct Changes(broadcast::Receiver<Arc<Committed>>);
-
-/// The next thing to look at.
-pub(super) enum Change {
-    /// One batch.
-    Batch(Arc<Committed>),
-    /// Some batches were missed: read the present state.
-    Missed,
+/// Begins to watch: from now on, or after the revision at which an earlier stream broke off.
+pub(super) fn subscribe(api: &Api, resume: Option<u64>) -> Result<Subscription, Status> {
+    let engine = &api.parts.engine;
+    let Some(revision) = resume else { return Ok(engine.subscribe()) };
+    engine.resume(revision).ok_or_else(|| {
+        let words = format!(
+            "resume_revision {revision} is too old: what has changed since is not known any more; start the stream without it and read the present state"
+        );
+        status(Code::OutOfRange, ErrorReason::RevisionTooOld, words)
+    })
 }
 
-impl Changes {
-    /// Everything from now on.
-    pub(super) fn of(engine: &EngineHandle) -> Self {
-        Self(engine.subscribe())
-    }
-
-    /// Waits for the next batch.
-    pub(super) async fn next(&mut self) -> Result<Change, Status> {
-        match self.0.recv().await {
-            Ok(batch) => Ok(Change::Batch(batch)),
-            Err(RecvError::Lagged(_)) => Ok(Change::Missed),
-            Err(RecvError::Closed) => Err(refusal::stopping()),
-        }
-    }
-
-    /// Passes over what is waiting already, for who is about to read the present state. Answers the last revision.
-    pub(super) fn skip_waiting(&mut self) -> Option<u64> {
-        let mut last = None;
-        while let Ok(batch) = self.0.try_recv() {
-            last = Some(batch.revision);
-        }
-        last
-    }
-
-    /// Waits until something of a job has changed, or of one of its tasks alone. Answers the batch's revision, or
-    /// `None` when batches were missed.
-    pub(super) async fn of_job(
-        &mut self,
-        account: &AccountName,
-        job: &JobId,
-        task: Option<&TaskId>,
-    ) -> Result<Option<u64>, Status> {
-        loop {
-            match self.next().await? {
-                Change::Missed => return Ok(None),
-                Change::Batch(batch) => {
-                    let concerns = |record: &Record| match subject(record) {
-                        Some((of, in_job, what)) if of == account && in_job == job => {
-                            task.is_none() || what.is_none() || what == task
-                        }
-                        Some(_) | None => false,
-                    };
-                    if batch.records.iter().any(concerns) {
-                        return Ok(Some(batch.revision));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits until something of a task has changed.
-    pub(super) async fn of_task(
-        &mut self,
-        account: &AccountName,
-        key: &TaskKey,
-    ) -> Result<Option<u64>, Status> {
-        self.of_job(account, &key.job, Some(&key.task)).await
+/// Waits for what comes next; `None` when some of it was missed.
+pub(super) async fn next(changes: &mut Subscription) -> Result<Option<Vec<Arc<Committed>>>, Status> {
+    match changes.next().await {
+        Ok(Seen::Batches(batches)) => Ok(Some(batches)),
+        Ok(Seen::Missed) => Ok(None),
+        Err(_) => Err(refusal::stopping()),
     }
 }
 
-/// The account, the job and, if it is about one, the task of a record.
-fn subject(record: &Record) -> Option<(&AccountName, &JobId, Option<&TaskId>)> {
-    match record {
-        Record::Job(row) => Some((&row.account, &row.spec.id, None)),
-        Record::JobGone(account, job) => Some((account, job, None)),
-        Record::TaskSpec(row) => Some((&row.account, &row.job, Some(&row.spec.id))),
-        Record::TaskState(row) => Some((&row.account, &row.job, Some(&row.task))),
-        Record::TaskGone(account, job, task) => Some((account, job, Some(task))),
-        Record::Attempt(row) => Some((&row.account, &row.job, Some(&row.task))),
-        Record::Account(_)
-        | Record::Pool(_)
-        | Record::PoolGone(..)
-        | Record::Node(_)
-        | Record::NodeGone(..)
-        | Record::Token(_)
-        | Record::TokenGone(..)
-        | Record::File(_)
-        | Record::FileGone(..)
-        | Record::ContainerGone(..)
-        | Record::Request(_)
-        | Record::RequestGone(..) => None,
+/// Whether some of what has come concerns the caller; what was missed may.
+fn concerned(seen: Option<Vec<Arc<Committed>>>, concerns: impl Fn(&Committed) -> bool) -> bool {
+    seen.is_none_or(|batches| batches.iter().any(|batch| concerns(batch)))
+}
+
+/// Waits until something has changed that concerns the caller, or until something was missed.
+pub(super) async fn until(
+    changes: &mut Subscription,
+    concerns: impl Fn(&Committed) -> bool,
+) -> Result<(), Status> {
+    while !concerned(next(changes).await?, &concerns) {}
+    Ok(())
+}
+
+/// Whether something that concerns the caller has changed already.
+pub(super) fn already(changes: &mut Subscription, concerns: impl Fn(&Committed) -> bool) -> bool {
+    match changes.take() {
+        None => false,
+        Some(Seen::Batches(batches)) => concerned(Some(batches), concerns),
+        Some(Seen::Missed) => true,
     }
 }
 
-/// Refuses to go on after a revision: changes are not kept, and the state that a fresh stream begins with has them all.
-pub(super) fn refuse_resume(revision: Option<u64>) -> Result<(), Status> {
-    match revision {
-        None => Ok(()),
-        Some(revision) => {
-            let words = format!(
-                "resume_revision {revision} is too old: start the stream without it; it begins with the present state"
-            );
-            Err(status(Code::OutOfRange, ErrorReason::RevisionTooOld, words))
+/// A task as changes name it: by the id that is kept, and by the sweep that it is a member of.
+#[derive(Debug, Clone)]
+pub(super) struct Watched {
+    account: AccountName,
+    job: JobId,
+    task: TaskId,
+    sweep: Option<SweepId>,
+}
+
+impl Watched {
+    /// The task that was read.
+    pub(super) fn of(known: &Known) -> Self {
+        let spec = &known.view.spec;
+        Self {
+            account: spec.account.clone(),
+            job: spec.job.clone(),
+            task: spec.spec.id.clone(),
+            sweep: known.view.sweep.as_ref().map(|(sweep, _)| sweep.clone()),
         }
+    }
+
+    /// Whether a batch may have changed it.
+    pub(super) fn is_in(&self, batch: &Committed) -> bool {
+        batch.in_job(&self.account, &self.job).is_some_and(|changed| {
+            let with_sweep = self.sweep.as_ref().is_some_and(|sweep| changed.sweeps.contains(sweep));
+            changed.itself || changed.overflow || with_sweep || changed.tasks.contains(&self.task)
+        })
     }
 }

@@ -27,4 +27,4 @@ pub use gate::{Clock, Door, Gate};
 pub use layer::{GateLayer, GateService};
 pub use permit::{Caller, JobPermit, NodePermit, Permit, Unproved};
 pub use table::{Right, Role, right_of};
-pub use token::{TOKEN_LEEWAY, TOKEN_LIFE_MAX};
+pub use token::{JOB_TOKEN_LIFE_MAX, TOKEN_LEEWAY, TOKEN_LIFE_MAX, job_token};

@@ -125,6 +125,8 @@ const TABLE: &[(&str, Right)] = &[
     ("/muster.v1.JobService/EnableJob",                    Right::WriteJob),
     ("/muster.v1.JobService/GetTaskCounts",                Right::ReadJob),
     ("/muster.v1.JobService/WatchJob",                     Right::ReadJob),
+    ("/muster.v1.JobService/ExplainJob",                   Right::ReadJob),
+    ("/muster.v1.JobService/ListJobPreparationAndReleaseTaskStatus", Right::ReadJob),
 
     ("/muster.v1.TaskService/CreateTask",                  Right::WriteJob),
     ("/muster.v1.TaskService/BatchCreateTasks",            Right::WriteJob),
@@ -138,6 +140,14 @@ const TABLE: &[(&str, Right)] = &[
     ("/muster.v1.TaskService/WatchTask",                   Right::ReadJob),
     ("/muster.v1.TaskService/ListTaskAttempts",            Right::ReadJob),
     ("/muster.v1.TaskService/ExplainTask",                 Right::ReadJob),
+    ("/muster.v1.TaskService/CheckTask",                   Right::ReadJob),
+    ("/muster.v1.TaskService/WatchTasks",                  Right::ReadJob),
+    ("/muster.v1.TaskService/CreateSweep",                 Right::WriteJob),
+    ("/muster.v1.TaskService/GetSweep",                    Right::ReadJob),
+    ("/muster.v1.TaskService/ListSweeps",                  Right::ReadJob),
+    ("/muster.v1.TaskService/TerminateSweep",              Right::WriteJob),
+    ("/muster.v1.TaskService/ReactivateSweep",             Right::WriteJob),
+    ("/muster.v1.TaskService/DeleteSweep",                 Right::WriteJob),
 
     ("/muster.v1.FileService/ListContainers",              Right::Read),
     ("/muster.v1.FileService/DeleteContainer",             Right::Write),

@@ -1,22 +1,28 @@
 //! A client's bearer token becomes a caller: a JWT, HS256, signed with either key of the account that `sub` names.
 //!
 //! The algorithm is pinned before any key is looked at. `exp` is required and bounded, so that a leaked token is
-//! worthless within a day; `scope` and `job` only ever narrow, and one that is not understood is refused rather than
-//! ignored. Claims are believed only after the signature was good: before that, `sub` merely picks the keys to try.
+//! worthless within a day, or within a week if it is for one job; `scope` and `job` only ever narrow, and one that is not
+//! understood is refused rather than ignored. Claims are believed only after the signature was good: before that, `sub`
+//! merely picks the keys to try. The tokens of job manager tasks are signed here, too.
 
 use super::accounts::AccountLookup;
 use super::denied::Denied;
 use super::permit::Caller;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, dangerous, decode, decode_header};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, dangerous, decode, decode_header, encode,
+};
 use muster_controller_core::record::AccountRow;
 use muster_model::account::ACCESS_KEY_BYTES;
 use muster_model::{AccessKey, AccountName, JobId, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How far in the future a token's `exp` may lie: a day's work without signing again.
 pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The same for a token of one job: what a job manager task may take, which cannot sign anew.
+pub const JOB_TOKEN_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How much clocks may differ: what machines without time synchronisation drift in weeks.
 pub const TOKEN_LEEWAY: Duration = Duration::from_secs(60);
@@ -51,6 +57,30 @@ struct Claims {
     iat: Option<NumericDate>,
     scope: Option<String>,
     job: Option<String>,
+}
+
+/// The claims of a job manager's token.
+#[derive(Debug, Serialize)]
+struct JobClaims<'a> {
+    sub: &'a str,
+    job: &'a str,
+    iat: u64,
+    exp: u64,
+}
+
+/// A token of an account for one job alone, good for [`JOB_TOKEN_LIFE_MAX`] from `now` or until its key is replaced.
+///
+/// # Errors
+/// The library's, which has none for this algorithm.
+pub fn job_token(
+    account: &AccountRow,
+    job: &JobId,
+    now: Timestamp,
+) -> Result<String, jsonwebtoken::errors::Error> {
+    let iat = now.since(Timestamp::EPOCH).as_secs();
+    let exp = iat.saturating_add(JOB_TOKEN_LIFE_MAX.as_secs());
+    let claims = JobClaims { sub: account.name.as_str(), job: job.as_str(), iat, exp };
+    encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(account.primary.expose()))
 }
 
 /// Checks a token.
@@ -121,7 +151,7 @@ fn check_times(claims: &Claims, account: &AccountName, now: Timestamp) -> Result
         return Err(Denied::Expired { account: account.clone(), seconds: now - expires, made_ahead });
     }
     let left = expires.saturating_sub(now);
-    let max = TOKEN_LIFE_MAX.as_secs();
+    let max = if claims.job.is_some() { JOB_TOKEN_LIFE_MAX } else { TOKEN_LIFE_MAX }.as_secs();
     if left > max + leeway {
         return Err(Denied::TooLong { account: account.clone(), seconds: left, max, made_ahead });
     }
@@ -237,6 +267,19 @@ mod tests {
         assert_eq!(with(json!("tomorrow")), Err(Denied::NotJwt));
         assert_eq!(with(serde_json::Value::Null), Err(Denied::NoClaim { claim: "exp" }));
         assert_eq!(check(&sign(1, &json!({"sub": "studio"}))), Err(Denied::NoClaim { claim: "exp" }));
+    }
+
+    #[test]
+    fn a_job_managers_token_is_for_its_job_and_outlives_others() {
+        let job = JobId::parse("film").unwrap();
+        let token = job_token(&account("boss", true, 3), &job, now()).unwrap();
+        let caller = check(&token).unwrap();
+        assert_eq!((caller.account.as_str(), caller.job), ("boss", Some(job)));
+        assert!(!caller.is_operator && !caller.read_only);
+        let week = JOB_TOKEN_LIFE_MAX.as_secs();
+        let claims = |exp: u64| json!({"sub": "studio", "job": "film", "exp": exp});
+        assert!(check(&sign(1, &claims(NOW_SECONDS + week + 60))).is_ok());
+        assert!(matches!(check(&sign(1, &claims(NOW_SECONDS + week + 61))), Err(Denied::TooLong { .. })));
     }
 
     #[test]

@@ -5,17 +5,18 @@
 
 use super::accounts::AccountDirectory;
 use super::error::{ReadError, SubmitError};
-use super::events::{Committed, Events};
+use super::events::{Events, Subscription};
 use super::inbox::{Inbox, Message, Query};
 use super::routes::{NodeOutbox, Routes, SessionRoute};
 use super::state::{EngineFailure, EngineState};
 use muster_controller_core::Core;
 use muster_controller_core::input::{Input, NodeKey, SessionId};
+use muster_controller_core::reject::Reject;
 use muster_controller_core::reply::Reply;
 use muster_store::{Reader, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::{Semaphore, broadcast, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 /// Reads of the store at one time. Each occupies a blocking thread; more would only wait for the same disk.
 pub(super) const READS_MAX: usize = 32;
@@ -46,7 +47,18 @@ impl EngineHandle {
     pub async fn submit(&self, input: Input) -> Result<Reply, SubmitError> {
         let (reply, answer) = oneshot::channel();
         self.shared.inbox.send_input(input, Some(reply)).await?;
-        answer.await.map_err(|_| SubmitError::Stopping)?.map_err(SubmitError::Rejected)
+        Answer(answer).wait().await
+    }
+
+    /// Hands an input in as soon as there is room, however long that takes; the answer can be waited for later. Inputs
+    /// that one task of the caller hands in one after the other are carried out in that order.
+    ///
+    /// # Errors
+    /// [`SubmitError::Stopping`].
+    pub async fn hand_in(&self, input: Input) -> Result<Answer, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.inbox.send_input_in_turn(input, reply).await?;
+        Ok(Answer(answer))
     }
 
     /// Hands an input in without waiting for its outcome; a refusal is logged by the engine. Inputs of one task of the
@@ -75,11 +87,18 @@ impl EngineHandle {
         answer.await.map_err(|_| SubmitError::Stopping)
     }
 
-    /// Every durable batch from now on. A receiver that falls behind is told so and must read the store anew; one that
-    /// is closed belongs to a controller that stops.
+    /// Every durable batch from now on. A subscription that falls behind is told so and must read the store anew; one
+    /// that is closed belongs to a controller that stops.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Committed>> {
+    pub fn subscribe(&self) -> Subscription {
         self.shared.events.subscribe()
+    }
+
+    /// Every durable batch after the one with this revision; `None` when that lies too far back, before the start of the
+    /// controller, or in the future.
+    #[must_use]
+    pub fn resume(&self, revision: u64) -> Option<Subscription> {
+        self.shared.events.resume(revision)
     }
 
     /// Ends all subscriptions: the process stops, and whoever watches is to connect again elsewhere or later.
@@ -137,6 +156,20 @@ impl EngineHandle {
                 std::future::pending::<()>().await;
             }
         }
+    }
+}
+
+/// The answer to an input that was handed in.
+#[derive(Debug)]
+pub struct Answer(oneshot::Receiver<Result<Reply, Reject>>);
+
+impl Answer {
+    /// Waits until what the input changed is durable.
+    ///
+    /// # Errors
+    /// [`SubmitError::Rejected`], or [`SubmitError::Stopping`].
+    pub async fn wait(self) -> Result<Reply, SubmitError> {
+        self.0.await.map_err(|_| SubmitError::Stopping)?.map_err(SubmitError::Rejected)
     }
 }
 

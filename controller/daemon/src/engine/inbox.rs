@@ -48,6 +48,11 @@ pub(super) struct Parcel {
     pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
+/// What an input weighs here: at most half of the room, so that the largest one finds some.
+fn weight_of(input: &Input) -> u32 {
+    weight::of(input).min(INBOX_WEIGHT_MAX / 2)
+}
+
 /// The sending end.
 #[derive(Clone)]
 pub(super) struct Inbox {
@@ -62,23 +67,32 @@ impl Inbox {
         (Self { queue, room }, receiver)
     }
 
-    /// Queues an input once there is room.
+    /// Queues an input once there is room, unless that takes too long.
     pub(super) async fn send_input(&self, input: Input, reply: Option<ReplyTo>) -> Result<(), SubmitError> {
-        let weight = weight::of(&input).min(INBOX_WEIGHT_MAX / 2);
+        let weight = weight_of(&input);
         self.send(Message::Input(Box::new(input), reply), weight).await
     }
 
-    /// Queues a message once there is room.
+    /// Queues an input once there is room, however long that takes: for those who have no more to send until then.
+    pub(super) async fn send_input_in_turn(&self, input: Input, reply: ReplyTo) -> Result<(), SubmitError> {
+        let weight = weight_of(&input);
+        let room = Arc::clone(&self.room).acquire_many_owned(weight).await;
+        let room = room.map_err(|_| SubmitError::Stopping)?;
+        self.queue(Message::Input(Box::new(input), Some(reply)), weight, room)
+    }
+
+    /// Queues a message once there is room, unless that takes too long.
     pub(super) async fn send(&self, message: Message, weight: u32) -> Result<(), SubmitError> {
         let room = Arc::clone(&self.room).acquire_many_owned(weight);
         match tokio::time::timeout(INBOX_WAIT_MAX, room).await {
             Err(_) => Err(SubmitError::Overloaded { waited: INBOX_WAIT_MAX }),
             Ok(Err(_)) => Err(SubmitError::Stopping),
-            Ok(Ok(room)) => self
-                .queue
-                .send(Parcel { message, weight, room: Some(room) })
-                .map_err(|_| SubmitError::Stopping),
+            Ok(Ok(room)) => self.queue(message, weight, room),
         }
+    }
+
+    fn queue(&self, message: Message, weight: u32, room: OwnedSemaphorePermit) -> Result<(), SubmitError> {
+        self.queue.send(Parcel { message, weight, room: Some(room) }).map_err(|_| SubmitError::Stopping)
     }
 
     /// Queues a message of the engine's own, for which there is always room.

@@ -11,6 +11,7 @@
 
 mod accounts;
 mod batch;
+mod changes;
 mod clock;
 mod error;
 mod events;
@@ -26,10 +27,11 @@ mod weight;
 mod writer;
 
 pub use accounts::AccountDirectory;
+pub use changes::{Committed, JobChanges, PoolChange};
 pub use clock::{EngineClock, SystemTimes, TimeSource};
 pub use error::{ReadError, SubmitError};
-pub use events::Committed;
-pub use handle::EngineHandle;
+pub use events::{Closed, Seen, Subscription};
+pub use handle::{Answer, EngineHandle};
 pub use routes::{NodeOutbox, SESSION_MESSAGES_MAX, SessionRoute};
 pub use start::{Engine, StartError};
 pub use state::EngineFailure;

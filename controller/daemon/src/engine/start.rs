@@ -58,19 +58,17 @@ impl Engine {
         settings: Settings,
         times: impl TimeSource,
     ) -> Result<(EngineHandle, Self), StartError> {
-        let rows = store.load().map_err(StartError::Load)?;
         let mut clock = EngineClock::new(times);
         let started = clock.now();
-        let accounts = Arc::new(AccountDirectory::new(rows.accounts.iter().cloned()));
-        let core = Core::load(rows, settings, started);
+        let (core, accounts) = load(store.as_mut(), settings, started).map_err(StartError::Load)?;
 
         let (inbox, messages) = Inbox::new();
         let (to_writer, batches) = channel();
         let (done, writer_done) = channel();
         let routes = Arc::new(Routes::default());
-        let events = Arc::new(Events::new());
         // Micros of the start: above every number that an earlier start can have given out.
         let first_number = u64::try_from(started.as_micros()).unwrap_or(0);
+        let events = Arc::new(Events::new(first_number));
         let handle = EngineHandle {
             shared: Arc::new(Shared {
                 inbox: inbox.clone(),
@@ -132,6 +130,20 @@ impl Engine {
             running
         });
     }
+}
+
+/// The core and the accounts that the store describes. Tasks go into the core one by one: however many there are, their
+/// specifications are never in memory together.
+fn load(
+    store: &mut dyn Store,
+    settings: Settings,
+    now: Timestamp,
+) -> Result<(Core, Arc<AccountDirectory>), StoreError> {
+    let rows = store.load()?;
+    let accounts = Arc::new(AccountDirectory::new(rows.accounts.iter().cloned()));
+    let mut loader = Core::loader(rows, settings, now);
+    store.load_tasks(&mut |task| loader.take(task))?;
+    Ok((loader.finish(), accounts))
 }
 
 fn spawn_engine<T: TimeSource>(

@@ -87,7 +87,7 @@ impl Writer {
         }
         if !batch.records.is_empty() {
             self.revision += 1;
-            self.events.publish(self.revision, std::mem::take(&mut batch.records));
+            self.events.publish(self.revision, &batch.records);
         }
     }
 }

@@ -15,6 +15,7 @@ mod context;
 mod granted;
 mod identity;
 mod join;
+mod manager;
 mod outbound;
 mod plan;
 mod recent_joins;

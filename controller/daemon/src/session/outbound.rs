@@ -5,6 +5,7 @@
 
 use super::context::{SessionContext, key_of};
 use super::granted::PlanOf;
+use super::manager::ManagerAccess;
 use super::plan::{self, Planned, Planner};
 use super::report;
 use crate::auth::NodeIdentity;
@@ -17,7 +18,9 @@ use muster_model::limits::KILL_GRACE;
 use muster_model::node::StartTaskInfo;
 use muster_model::state::{ExecutionResult, StartTaskState};
 use muster_model::{AttemptId, FailureInfo, Timestamp};
-use muster_proto::convert::{AttemptPlan, NodeSettings, StartTaskPlan, duration_out, status, timestamp_out};
+use muster_proto::convert::{
+    Amendment, AttemptPlan, NodeSettings, StartTaskPlan, duration_out, status, timestamp_out,
+};
 use muster_proto::version::{PROTOCOL_VERSION, SESSION_BATCH_MAX};
 use muster_proto::wire;
 use muster_runtime::clock;
@@ -74,6 +77,9 @@ impl Outbound<'_> {
                 Ok(())
             }
             NodeMessage::Kill { attempts, reason } => self.kill(&attempts, reason).await,
+            NodeMessage::Amend { attempt, constraints } => {
+                self.send(Body::Amend((&Amendment::new(attempt, &constraints)).into())).await
+            }
             NodeMessage::Acknowledge { reports } => match reports.into_iter().max() {
                 Some(sequence) if sequence > report::OWN_REPORT => self.acknowledge(sequence).await,
                 Some(_) | None => Ok(()),
@@ -144,8 +150,9 @@ impl Outbound<'_> {
 
     async fn dispatch(&self, attempts: Vec<AttemptId>) -> Result<(), Status> {
         let node = key_of(self.identity);
+        let access = ManagerAccess::of(self.context, &node.account);
         let read = self.context.engine.read(move |reader| {
-            let mut planner = Planner::new(reader, &node.account);
+            let mut planner = Planner::new(reader, &node.account).with_manager_access(access);
             let planned = attempts.iter().map(|attempt| planner.attempt(&node, attempt));
             planned.collect::<Result<Vec<_>, _>>()
         });

@@ -1,13 +1,16 @@
 //! Plans: specifications of attempts and start tasks with nothing left to choose.
 //!
 //! Names of the file store become content here, at the moment of dispatch. What cannot become a plan (a name that does
-//! not exist) is the attempt's failure, and the caller reports it in the attempt's name. Runs where blocking is allowed;
-//! one dispatch reads each job and each name once, however many attempts share them.
+//! not exist, a sweep's member whose values make no command) is the attempt's failure, and the caller reports it in the
+//! attempt's name. Runs where blocking is allowed; one dispatch reads each job and each name once, however many attempts
+//! share them. A job's preparation and release tasks are attempts like any other, described by the job.
 
+use super::manager::ManagerAccess;
 use muster_controller_core::input::NodeKey;
-use muster_controller_core::record::{FileRow, JobRow, PoolRow};
+use muster_controller_core::record::{FileRow, JobNodeRow, JobNodeTask, JobRow, PoolRow};
 use muster_model::spec::{
-    EnvironmentSetting, FileSource, ResourceFile, StartTaskSpec, TaskConstraints, TaskSpec,
+    EnvironmentSetting, FileSource, JobPreparationSpec, JobReleaseSpec, OutputFile, ResourceFile,
+    StartTaskSpec, UserIdentity,
 };
 use muster_model::{
     AccountName, AttemptId, Cause, ContainerName, Digest, FailureInfo, FilePath, JobId, limits,
@@ -15,9 +18,10 @@ use muster_model::{
 use muster_proto::convert::{AttemptLimits, AttemptPlan, PlannedFile, PlannedSource, StartTaskPlan};
 use muster_proto::version::PLAN_FILES_MAX;
 use muster_store::query::{Comparison, FileProperty, Filter, Op, Query, Value};
-use muster_store::{Reader, StoreError, TaskView};
+use muster_store::{ExpandError, Reader, StoreError, TaskView};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What became of one attempt of a dispatch.
 #[derive(Debug)]
@@ -44,6 +48,22 @@ pub(super) struct Planner<'a> {
     jobs: BTreeMap<JobId, Option<Arc<JobRow>>>,
     files: BTreeMap<(ContainerName, FilePath), Option<FileRow>>,
     prefixes: BTreeMap<(ContainerName, String), Arc<[FileRow]>>,
+    manager: Option<ManagerAccess>,
+}
+
+/// What is to be run for an attempt, its files still by name.
+struct Work {
+    /// The task's sequence number; the job's own tasks have that of the job.
+    sequence: Option<u64>,
+    command_line: String,
+    environment: Vec<EnvironmentSetting>,
+    resource_files: Vec<ResourceFile>,
+    output_files: Vec<OutputFile>,
+    limits: AttemptLimits,
+    user_identity: UserIdentity,
+    slots: u32,
+    gpus: u32,
+    retention: Option<Duration>,
 }
 
 /// Why resource files have no plan.
@@ -60,7 +80,20 @@ impl From<StoreError> for Unplanned {
 
 impl<'a> Planner<'a> {
     pub(super) fn new(reader: &'a dyn Reader, account: &'a AccountName) -> Self {
-        Self { reader, account, jobs: BTreeMap::new(), files: BTreeMap::new(), prefixes: BTreeMap::new() }
+        Self {
+            reader,
+            account,
+            jobs: BTreeMap::new(),
+            files: BTreeMap::new(),
+            prefixes: BTreeMap::new(),
+            manager: None,
+        }
+    }
+
+    /// Gives job manager tasks this access.
+    pub(super) fn with_manager_access(mut self, access: Option<ManagerAccess>) -> Self {
+        self.manager = access;
+        self
     }
 
     /// What becomes of an attempt of this node; `None` when it is not the node's current attempt (any more): whoever
@@ -70,16 +103,56 @@ impl<'a> Planner<'a> {
         node: &NodeKey,
         attempt: &AttemptId,
     ) -> Result<Option<Planned>, StoreError> {
+        let Some(job) = self.job(&attempt.job)? else { return Ok(None) };
+        let work = match own_task(&job, attempt) {
+            Some(task) => self.work_of_job(node, attempt, task)?,
+            None => self.work_of_task(node, attempt, &job)?,
+        };
+        let Some(work) = work else { return Ok(None) };
+        let planned = work.and_then(|work| {
+            let files = self.resource_files(&work.resource_files)?;
+            Ok(plan(attempt.clone(), &job, work, files))
+        });
+        match planned {
+            Ok(plan) => Ok(Some(Planned::Plan(Box::new(plan)))),
+            Err(Unplanned::Failed(failure)) => Ok(Some(Planned::Failed(attempt.clone(), failure))),
+            Err(Unplanned::Store(error)) => Err(error),
+        }
+    }
+
+    /// What a task runs, if the attempt is the node's current one.
+    fn work_of_task(
+        &self,
+        node: &NodeKey,
+        attempt: &AttemptId,
+        job: &JobRow,
+    ) -> Result<Option<Result<Work, Unplanned>>, StoreError> {
         let Some(task) = self.reader.task(self.account, &attempt.task_key())? else { return Ok(None) };
         if !is_current(&task, node, attempt) {
             return Ok(None);
         }
-        let Some(job) = self.job(&attempt.job)? else { return Ok(None) };
-        match self.resource_files(&task.spec.spec.resource_files) {
-            Ok(files) => Ok(Some(Planned::Plan(Box::new(plan(attempt.clone(), &job, task, files))))),
-            Err(Unplanned::Failed(failure)) => Ok(Some(Planned::Failed(attempt.clone(), failure))),
-            Err(Unplanned::Store(error)) => Err(error),
+        if let Some(fault) = &task.fault {
+            return Ok(Some(Err(Unplanned::Failed(unfilled(fault)))));
         }
+        let mut work = task_work(task);
+        let is_manager = job.spec.manager.as_ref().is_some_and(|manager| manager.task.id == attempt.task);
+        if let Some(access) = self.manager.as_ref().filter(|_| is_manager) {
+            work.environment = merged(&access.settings(&attempt.job), work.environment);
+        }
+        Ok(Some(Ok(work)))
+    }
+
+    /// What a job's preparation or release task runs, if the attempt is the node's current one.
+    fn work_of_job(
+        &self,
+        node: &NodeKey,
+        attempt: &AttemptId,
+        task: OwnTask<'_>,
+    ) -> Result<Option<Result<Work, Unplanned>>, StoreError> {
+        let row = self.reader.job_node(self.account, &attempt.job, &node.node)?;
+        let state = row.as_ref().and_then(|row| task.state(row));
+        let is_current = state.is_some_and(|state| state.placed && state.attempt == attempt.number);
+        Ok(is_current.then(|| Ok(task.work())))
     }
 
     /// The plan of a pool's start task, or why it cannot run; `None` when the pool has none.
@@ -185,17 +258,76 @@ pub(super) fn is_current(task: &TaskView, node: &NodeKey, attempt: &AttemptId) -
     task.state.placed && task.state.attempt == attempt.number && task.state.node.as_ref() == Some(&node.node)
 }
 
-fn plan(attempt: AttemptId, job: &JobRow, task: TaskView, resource_files: Vec<PlannedFile>) -> AttemptPlan {
-    let spec: TaskSpec = task.spec.spec;
-    let constraints: TaskConstraints = task.state.constraints.unwrap_or(spec.constraints);
-    AttemptPlan {
-        attempt,
+/// One of the tasks that a job brings itself and that run beside its ordinary tasks.
+enum OwnTask<'a> {
+    Preparation(&'a JobPreparationSpec),
+    Release(&'a JobReleaseSpec),
+}
+
+/// The job's own task that an attempt is of, if it is.
+fn own_task<'a>(job: &'a JobRow, attempt: &AttemptId) -> Option<OwnTask<'a>> {
+    let preparation = job.spec.preparation.as_ref().filter(|spec| spec.id == attempt.task);
+    let release = job.spec.release.as_ref().filter(|spec| spec.id == attempt.task);
+    preparation.map(OwnTask::Preparation).or(release.map(OwnTask::Release))
+}
+
+impl OwnTask<'_> {
+    /// How it goes on a node.
+    const fn state<'r>(&self, row: &'r JobNodeRow) -> Option<&'r JobNodeTask> {
+        match self {
+            Self::Preparation(_) => Some(&row.preparation),
+            Self::Release(_) => row.release.as_ref(),
+        }
+    }
+
+    /// It runs beside the slots of its node, without limits but that of time.
+    fn work(&self) -> Work {
+        let work = |command_line: &str, environment: &[EnvironmentSetting], files: &[ResourceFile]| Work {
+            sequence: None,
+            command_line: command_line.to_owned(),
+            environment: environment.to_vec(),
+            resource_files: files.to_vec(),
+            output_files: Vec::new(),
+            limits: AttemptLimits::default(),
+            user_identity: UserIdentity::default(),
+            slots: 0,
+            gpus: 0,
+            retention: None,
+        };
+        match self {
+            Self::Preparation(spec) => Work {
+                limits: wall_clock(spec.constraints.max_wall_clock_time),
+                user_identity: spec.user_identity,
+                retention: spec.constraints.retention_time,
+                ..work(&spec.command_line, &spec.environment, &spec.resource_files)
+            },
+            Self::Release(spec) => Work {
+                limits: wall_clock(Some(spec.max_wall_clock_time)),
+                user_identity: spec.user_identity,
+                retention: spec.retention_time,
+                ..work(&spec.command_line, &spec.environment, &spec.resource_files)
+            },
+        }
+    }
+}
+
+fn wall_clock(span: Option<Duration>) -> AttemptLimits {
+    AttemptLimits { wall_clock: span, ..AttemptLimits::default() }
+}
+
+/// What a task runs, with constraints and memory as they are by now.
+fn task_work(task: TaskView) -> Work {
+    let sequence = Some(task.spec.sequence);
+    let (spec, state) = (task.spec.spec, task.state);
+    let constraints = state.constraints.unwrap_or(spec.constraints);
+    Work {
+        sequence,
         command_line: spec.command_line,
-        environment: merged(&job.spec.common_environment, spec.environment),
-        resource_files,
+        environment: spec.environment,
+        resource_files: spec.resource_files,
         output_files: spec.output_files,
         limits: AttemptLimits {
-            memory_bytes: spec.resources.memory_bytes,
+            memory_bytes: state.memory_bytes.unwrap_or(spec.resources.memory_bytes),
             cpu_millis: spec.resources.cpu_millis,
             pids_max: spec.limits.pids_max,
             disk_bytes: spec.resources.disk_bytes,
@@ -203,7 +335,25 @@ fn plan(attempt: AttemptId, job: &JobRow, task: TaskView, resource_files: Vec<Pl
         },
         user_identity: spec.user_identity,
         slots: spec.resources.slots,
-        retention: constraints.retention_time.unwrap_or(limits::RETENTION_DEFAULT),
+        gpus: spec.resources.gpus,
+        retention: constraints.retention_time,
+    }
+}
+
+fn plan(attempt: AttemptId, job: &JobRow, work: Work, resource_files: Vec<PlannedFile>) -> AttemptPlan {
+    AttemptPlan {
+        attempt,
+        command_line: work.command_line,
+        environment: merged(&job.spec.common_environment, work.environment),
+        resource_files,
+        output_files: work.output_files,
+        limits: work.limits,
+        user_identity: work.user_identity,
+        slots: work.slots,
+        gpus: work.gpus,
+        retention: work.retention.unwrap_or(limits::RETENTION_DEFAULT),
+        job_preparation: job.spec.preparation.as_ref().map(|preparation| preparation.id.clone()),
+        incarnation: work.sequence.unwrap_or(job.sequence),
     }
 }
 
@@ -243,6 +393,14 @@ fn below(folder: Option<&FilePath>, name: &FilePath) -> Result<FilePath, Unplann
         let words = format!("'{name}' has no place below '{folder}': {error}; choose a shorter file_path");
         Unplanned::Failed(FailureInfo::new(Cause::StagingNotFound, words))
     })
+}
+
+/// The values of a sweep's member make no task that could run.
+fn unfilled(fault: &ExpandError) -> FailureInfo {
+    FailureInfo::new(
+        Cause::LaunchFailed,
+        format!("{fault}: correct the values or the template, and add it anew"),
+    )
 }
 
 fn absent(container: &ContainerName, name: &str) -> FailureInfo {

@@ -148,7 +148,7 @@ async fn outputs_failure(
         .engine
         .read(move |reader| Ok((reader.task(&account, &key)?, reader.content_sizes(&account, &asked)?)))
         .await?;
-    // A task that is gone publishes nothing: the core will say so.
+    // A task that is gone publishes nothing: the core will say so. A job's preparation and release tasks publish nothing.
     let Some(task) = task else { return Ok(None) };
     for entry in outputs {
         if !is_asked_for(&task.spec.spec.output_files, entry) {

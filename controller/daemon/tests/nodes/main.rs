@@ -14,6 +14,7 @@
 )]
 
 mod joining;
+mod planning;
 mod reading;
 mod running;
 mod support;

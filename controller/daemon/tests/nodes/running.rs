@@ -179,7 +179,7 @@ async fn an_input_that_does_not_exist_fails_the_task_and_the_node_goes_on() {
     let mut events = world.engine.subscribe();
     world.add_task(frame()).await;
     while world.task("frame").state.state != TaskState::Completed {
-        within(events.recv()).await.unwrap();
+        within(events.next()).await.unwrap();
     }
     let failure = world.task("frame").state.failure.unwrap();
     assert_eq!(failure.cause, Cause::StagingNotFound);
@@ -231,7 +231,7 @@ async fn a_removed_node_is_told_to_leave_and_cannot_come_back() {
     drop(session);
     let mut events = world.engine.subscribe();
     while world.engine.reader().node(&account(), &agent.key.node).unwrap().is_some() {
-        within(events.recv()).await.unwrap();
+        within(events.next()).await.unwrap();
     }
     let refused = agent.open().await.err().unwrap();
     assert_eq!(reason_of(&refused), Some(ErrorReason::NodeUnknown), "{refused}");

@@ -131,7 +131,7 @@ impl World {
         };
         world.command(Command::CreateAccount(new)).await;
         world.command(Command::CreatePool(pool)).await;
-        world.command(Command::CreateJob(job_spec())).await;
+        world.command(Command::CreateJob(Box::new(job_spec()))).await;
         world
     }
 
@@ -266,6 +266,7 @@ pub fn facts(machine: &str) -> wire::MachineFacts {
             cpu_millis: 4_000,
             memory_bytes: 8 << 30,
             disk_bytes: 8 << 30,
+            ..Default::default()
         }),
         capabilities: Some(wire::NodeCapabilities::default()),
         ip_address: String::new(),

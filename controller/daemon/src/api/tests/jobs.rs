@@ -59,7 +59,7 @@ async fn a_job_lives_from_create_to_delete() {
 async fn wrong_jobs_and_options_are_refused_by_field() {
     let world = World::start().await;
     let mut studio = jobs(world.studio());
-    let wrong = wire::Job { priority: 5000, max_parallel_tasks: Some(3), pool_info: None, ..job("film") };
+    let wrong = wire::Job { priority: 5000, max_parallel_tasks: Some(0), pool_info: None, ..job("film") };
     let refused = studio.create_job(wire::CreateJobRequest { job: Some(wrong), ..Default::default() }).await;
     let words = refused.unwrap_err().message().to_owned();
     for part in ["job.priority", "-1000", "1000", "job.max_parallel_tasks", "job.pool_id"] {

@@ -4,10 +4,19 @@
 //! words; the rules behind them have their tests in the core.
 
 mod accounts;
+mod explain;
 mod files;
+mod job_updates;
 mod jobs;
+mod limits;
+mod own_tasks;
 mod pools;
+mod resumes;
 mod roles;
+mod streams;
+mod studio;
+mod sweeps;
 mod task_files;
 mod tasks;
+mod transitions;
 mod watches;

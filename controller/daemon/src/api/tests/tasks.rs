@@ -46,7 +46,7 @@ async fn one_task_is_added_and_whatever_refuses_it_refuses_the_call() {
     assert_eq!(tasks.get_task(get("f1")).await.unwrap().into_inner(), added);
     let taken = tasks.create_task(create("F1")).await.unwrap_err();
     assert_eq!((taken.code(), reason_of(&taken)), (Code::AlreadyExists, Some(ErrorReason::TaskExists)));
-    assert!(taken.message().contains("'film'") && taken.message().contains("'F1'"), "{}", taken.message());
+    assert!(taken.message().contains("'film'") && taken.message().contains("'f1'"), "{}", taken.message());
     let nowhere = wire::CreateTaskRequest { job_id: "nope".into(), ..create("f2") };
     assert_eq!(reason_of(&tasks.create_task(nowhere).await.unwrap_err()), Some(ErrorReason::JobNotFound));
     let mut climbing = task("f3");
@@ -120,10 +120,6 @@ async fn what_concerns_the_whole_batch_refuses_all_of_it() {
     all_bad.tasks[0].command_line.clear();
     assert_eq!(tasks.batch_create_tasks(all_bad).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(tasks.batch_create_tasks(batch("film", 1000)).await.unwrap().into_inner().results.len(), 1000);
-    let stream = tokio_stream::iter([wire::StreamCreateTasksRequest::default()]);
-    let refused = tasks.stream_create_tasks(stream).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unimplemented);
-    assert!(refused.message().contains("BatchCreateTasks"));
 }
 
 #[tokio::test]
@@ -200,7 +196,7 @@ async fn tasks_are_changed_ended_and_deleted_under_their_conditions() {
     };
     let stale = tasks.terminate_task(terminate(&added.etag)).await.unwrap_err();
     assert_eq!(stale.code(), Code::Aborted);
-    assert!(stale.message().contains("film/f1"), "{}", stale.message());
+    assert!(stale.message().contains("'f1'") && stale.message().contains("'film'"), "{}", stale.message());
     let ended = tasks.terminate_task(terminate("")).await.unwrap().into_inner();
     assert_eq!(ended.state(), TaskState::Completed);
     let again = tasks.terminate_task(terminate("")).await.unwrap_err();
@@ -209,6 +205,4 @@ async fn tasks_are_changed_ended_and_deleted_under_their_conditions() {
         wire::DeleteTaskRequest { job_id: "film".into(), task_id: "f1".into(), ..Default::default() };
     tasks.delete_task(delete.clone()).await.unwrap();
     assert_eq!(tasks.delete_task(delete).await.unwrap_err().code(), Code::NotFound);
-    let explain = tasks.explain_task(wire::ExplainTaskRequest::default()).await.unwrap_err();
-    assert_eq!(explain.code(), Code::Unimplemented);
 }

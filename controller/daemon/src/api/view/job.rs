@@ -16,7 +16,7 @@ pub(in crate::api) fn job(row: &JobRow) -> wire::Job {
         state: number(row.state),
         state_transition_time: Some(timestamp_out(row.state_since)),
         previous_state: row.previous_state.map_or(0, number),
-        previous_state_transition_time: None,
+        previous_state_transition_time: row.previous_state_since.map(timestamp_out),
         execution_info: Some(wire::JobExecutionInfo {
             start_time: Some(timestamp_out(row.created)),
             end_time: row.ended.map(timestamp_out),
@@ -34,13 +34,7 @@ pub(in crate::api) fn job(row: &JobRow) -> wire::Job {
 /// The live counters of a job's tasks.
 pub(in crate::api) fn task_counts(counts: &TaskCounts) -> wire::TaskCountsReport {
     wire::TaskCountsReport {
-        task_counts: Some(wire::TaskCounts {
-            active: counts.active,
-            running: counts.running,
-            completed: counts.succeeded.saturating_add(counts.failed),
-            succeeded: counts.succeeded,
-            failed: counts.failed,
-        }),
+        task_counts: Some(counts_by_state(counts)),
         task_slot_counts: Some(wire::TaskCounts {
             active: counts.active_slots,
             running: counts.running_slots,
@@ -48,5 +42,16 @@ pub(in crate::api) fn task_counts(counts: &TaskCounts) -> wire::TaskCountsReport
             succeeded: counts.succeeded_slots,
             failed: counts.failed_slots,
         }),
+    }
+}
+
+/// How many tasks are in each state.
+pub(in crate::api) fn counts_by_state(counts: &TaskCounts) -> wire::TaskCounts {
+    wire::TaskCounts {
+        active: counts.active,
+        running: counts.running,
+        completed: counts.succeeded.saturating_add(counts.failed),
+        succeeded: counts.succeeded,
+        failed: counts.failed,
     }
 }

@@ -4,6 +4,7 @@
 //! and without it those fields stay empty. Constraints that were replaced win over those of the specification.
 
 use muster_controller_core::record::{AttemptRow, TaskStateRow};
+use muster_model::spec::split_member;
 use muster_model::state::TaskState;
 use muster_model::{JobId, PoolId, TaskId};
 use muster_proto::convert::{etag_out, timestamp_out};
@@ -12,7 +13,7 @@ use muster_store::TaskView;
 
 /// A task on `pool`, with what its last attempt that ended left behind, if any is handed in.
 pub(in crate::api) fn task(view: &TaskView, pool: &PoolId, last: Option<&AttemptRow>) -> wire::Task {
-    let TaskView { spec, state } = view;
+    let TaskView { spec, state, sweep, fault: _ } = view;
     let number = |state: TaskState| i32::from(wire::TaskState::from(state));
     let mut message = wire::Task::from(&spec.spec);
     if let Some(constraints) = &state.constraints {
@@ -22,6 +23,7 @@ pub(in crate::api) fn task(view: &TaskView, pool: &PoolId, last: Option<&Attempt
     message.state = number(state.state);
     message.state_transition_time = Some(timestamp_out(state.state_since));
     message.previous_state = state.previous_state.map_or(0, number);
+    message.previous_state_transition_time = state.previous_state_since.map(timestamp_out);
     message.execution_info = Some(execution_info(state));
     message.node_info = state.node.as_ref().map(|node| wire::TaskNodeInfo {
         pool_id: pool.to_string(),
@@ -33,6 +35,10 @@ pub(in crate::api) fn task(view: &TaskView, pool: &PoolId, last: Option<&Attempt
     message.create_time = Some(timestamp_out(spec.created));
     message.update_time = Some(timestamp_out(state.modified));
     message.etag = etag_out(state.revision);
+    if let Some((sweep, _)) = sweep {
+        message.sweep_id = sweep.to_string();
+        message.sweep_number = split_member(&spec.spec.id).map(|(_, number)| number);
+    }
     if let Some(last) = last {
         message.usage = Some((&last.result.usage).into());
         message.outputs = last.result.outputs.iter().map(Into::into).collect();
@@ -51,16 +57,18 @@ fn execution_info(state: &TaskStateRow) -> wire::TaskExecutionInfo {
         result: state.result.map_or(0, |result| wire::ExecutionResult::from(result).into()),
         failure_info: state.failure.as_ref().map(Into::into),
         retry_count: state.retry_count,
-        last_retry_time: None,
+        last_retry_time: state.last_retry.map(timestamp_out),
         requeue_count: state.requeue_count,
-        last_requeue_time: None,
+        last_requeue_time: state.last_requeue.map(timestamp_out),
         server_retry_count: state.server_retry_count,
+        memory_bytes: state.memory_bytes.unwrap_or(0),
+        nodes_lost: state.nodes_lost.iter().map(ToString::to_string).collect(),
     }
 }
 
 /// The task's directory below the node's root (reference 3.10): `workitems/<job>/job-1/<task>`, and for a job of a
 /// schedule `workitems/<schedule>/job-<n>/<task>`.
-fn task_directory(job: &JobId, task: &TaskId) -> String {
+pub(in crate::api) fn task_directory(job: &JobId, task: &TaskId) -> String {
     match job.as_str().split_once(":job-") {
         Some((schedule, number)) => format!("workitems/{schedule}/job-{number}/{task}"),
         None => format!("workitems/{job}/job-1/{task}"),
