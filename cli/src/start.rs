@@ -58,6 +58,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Dev(args) => on_runtime(crate::dev::run(&outlet, args)),
         command @ (Command::Job(_)
         | Command::Task(_)
+        | Command::Sweep(_)
         | Command::File(_)
         | Command::Pool(_)
         | Command::Node(_)

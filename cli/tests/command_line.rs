@@ -45,7 +45,7 @@ fn shows(arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
-const COMMANDS: [&[&str]; 33] = [
+const COMMANDS: [&[&str]; 49] = [
     &["run"],
     &["dev"],
     &["version"],
@@ -60,15 +60,31 @@ const COMMANDS: [&[&str]; 33] = [
     &["job", "create"],
     &["job", "list"],
     &["job", "show"],
+    &["job", "update"],
+    &["job", "disable"],
+    &["job", "enable"],
     &["job", "wait"],
+    &["job", "watch"],
+    &["job", "explain"],
+    &["job", "nodes"],
+    &["job", "counts"],
     &["job", "terminate"],
     &["job", "delete"],
     &["task", "add"],
     &["task", "list"],
     &["task", "show"],
+    &["task", "attempts"],
+    &["task", "explain"],
+    &["task", "update"],
     &["task", "logs"],
     &["task", "terminate"],
+    &["task", "reactivate"],
     &["task", "delete"],
+    &["sweep", "list"],
+    &["sweep", "show"],
+    &["sweep", "terminate"],
+    &["sweep", "reactivate"],
+    &["sweep", "delete"],
     &["file", "put"],
     &["file", "get"],
     &["file", "list"],
@@ -134,6 +150,18 @@ fn mistakes_are_told_with_the_way_out() {
         (&["task", "add", "job", "id", "--file", "x"], "cannot be used with"),
         (&["task", "add", "job", "id", "--resource-file", "x", "--", "true"], "CONTAINER/PATH"),
         (&["task", "add", "job", "id", "--depends-on", "9-1", "--", "true"], "neither a task id nor a range"),
+        (&["task", "add", "job", "id", "--sweep", "1-9", "--file", "x"], "cannot be used with"),
+        (&["task", "add", "job", "id", "--on-oom", "2x:4G", "--", "true"], "--memory"),
+        (&["task", "add", "job", "--file", "x", "--dry-run"], "cannot be used with"),
+        (&["task", "add", "job", "t", "--stream-id", "s", "--", "true"], "cannot be used with"),
+        (&["task", "add", "job", "t", "--stream-id", "s"], "--file"),
+        (&["task", "add", "job", "t", "--step", "2", "--", "true"], "--sweep"),
+        (&["task", "update", "job", "t"], "--max-wall-clock"),
+        (&["job", "create", "j"], "--pool"),
+        (&["job", "create", "j", "--pool", "p", "--keep-job"], "--manager"),
+        (&["job", "create", "j", "--pool", "p", "--on-dependency-failure", "panic"], "panic"),
+        (&["job", "update", "j"], "nothing is to change"),
+        (&["job", "disable", "j", "--tasks", "kill"], "kill"),
         (&["task", "add", "job", "id", "--cpus", "two", "--", "true"], "number of cores"),
         (&["task", "add", "job", "id", "--env", "X", "--", "true"], "NAME=VALUE"),
         (&["task", "logs", "job", "id", "--follow", "--attempt", "2"], "cannot be used with"),
@@ -146,6 +174,104 @@ fn mistakes_are_told_with_the_way_out() {
         let stderr = fails(arguments, 2);
         assert!(stderr.contains(part), "{arguments:?} does not say '{part}':\n{stderr}");
     }
+}
+
+/// Values that no controller is needed to refuse: the message has the value and the limit.
+#[test]
+fn values_beyond_their_limits_are_refused_with_the_limit() {
+    let job = ["job", "create", "j", "--pool", "p"];
+    let task = ["task", "add", "j", "t", "--memory", "1G"];
+    let command = ["--", "true"];
+    for (options, parts) in [
+        (["--priority", "1001"], ["1001", "1000"]),
+        (["--priority", "-1001"], ["-1001", "-1000"]),
+        (["--max-parallel-tasks", "0"], ["'0'", "-1 for no limit"]),
+        (["--max-parallel-tasks", "-2"], ["'-2'", "2147483647"]),
+        (["--max-retries", "-2"], ["-2", "-1"]),
+        (["--max-wall-clock", "5"], ["'5'", "for example 5s"]),
+        (["--metadata", "x"], ["x", "NAME=VALUE"]),
+        (["--manager-slots", "257"], ["257", "256"]),
+    ] {
+        let arguments = [&job[..], &["--manager", "m"], &options].concat();
+        let stderr = fails(&arguments, 2);
+        assert!(parts.iter().all(|part| stderr.contains(part)), "{options:?}: {stderr}");
+    }
+    for (options, parts) in [
+        (["--slots", "0"], ["0", "1..=256"]),
+        (["--slots", "257"], ["257", "256"]),
+        (["--gpus", "1025"], ["1025", "1024"]),
+        (["--named", "a b=1"], ["a b=1", "64 letters"]),
+        (["--max-retries", "-2"], ["-2", "-1"]),
+        (["--on-oom", "17x:64G"], ["17x:64G", "1.001 to 16"]),
+        (["--exit", "2147483648=satisfy"], ["2147483648", "2147483647"]),
+        (["--exit", "3=stop"], ["stop", "satisfy or block"]),
+        (["--depends-on", "1-4294967296"], ["1-4294967296", "4294967295"]),
+        (["--depends-on", "a/b"], ["a/b", "frame-*"]),
+        (["--depends-on-sweep", "frame@101%"], ["frame@101%", "1 to 100"]),
+        (["--depends-on-sweep", "frame:9-1"], ["frame:9-1", "FIRST-LAST"]),
+        (["--depends-condition", "late"], ["late", "completed"]),
+    ] {
+        let stderr = fails(&[&task[..], &options, &command].concat(), 2);
+        assert!(parts.iter().all(|part| stderr.contains(part)), "{options:?}: {stderr}");
+    }
+    for (options, parts) in [
+        (["--sweep", "9-1"], ["9-1", "FIRST-LAST"]),
+        (["--sweep", "1-1000000000000000"], ["1-1000000000000000", "999999999999999"]),
+        (["--sweep", "1-9:0"], ["1-9:0", "STEP is 1 or more"]),
+    ] {
+        let stderr = fails(&[&["task", "add", "j"][..], &options, &command].concat(), 2);
+        assert!(parts.iter().all(|part| stderr.contains(part)), "{options:?}: {stderr}");
+    }
+    let stderr = fails(&["sweep", "terminate", "j", "s", "--range", "9-1"], 2);
+    assert!(stderr.contains("9-1") && stderr.contains("FIRST-LAST"), "{stderr}");
+}
+
+#[test]
+fn files_are_looked_at_before_a_controller_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).to_str().unwrap().to_owned()
+    };
+    let job = write("job.json", "{\"id\": \"j\", \"pol_id\": \"p\"}");
+    let uneven = write("uneven.csv", "a,b\n1\n");
+    let object = write("object.json", "{}");
+    let empty = write("empty.txt", "\n");
+    let large = write("large.txt", &format!("{}\n", "x".repeat(1000)).repeat(5000));
+    let sweep = |option: &'static str, file: &str| {
+        ["task", "add", "j", option, file, "--", "true"].map(str::to_owned).to_vec()
+    };
+    for (arguments, code, parts) in [
+        (["job", "create", "--file", &job].map(str::to_owned).to_vec(), 2, ["job.json", "pol_id"]),
+        (["job", "create", "--file", "/none"].map(str::to_owned).to_vec(), 3, ["/none", "because"]),
+        (sweep("--sweep-csv", &uneven), 2, ["uneven.csv", "fields"]),
+        (sweep("--sweep-json", &object), 2, ["object.json", "array"]),
+        (sweep("--sweep-lines", &empty), 2, ["empty.txt", "no values"]),
+        (sweep("--sweep-lines", &large), 2, ["4194304", "--file"]),
+        (sweep("--sweep-lines", "/none"), 3, ["/none", "because"]),
+        (["task", "add", "j", "--file", "/none"].map(str::to_owned).to_vec(), 3, ["/none", "because"]),
+    ] {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let stderr = fails(&arguments, code);
+        assert!(parts.iter().all(|part| stderr.contains(part)), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_job_managers_environment_is_enough_to_reach_for_the_controller() {
+    let output = Command::new(env!("CARGO_BIN_EXE_muster"))
+        .args(["task", "list", "j"])
+        .env_clear()
+        .envs([("MUSTER_ENDPOINT", "https://127.0.0.1:1"), ("MUSTER_ACCOUNT", "render")])
+        .envs([("MUSTER_JOB_TOKEN", "ey.a.b"), ("MUSTER_CA", "-----BEGIN nonsense")])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    // All four settings are there, and the last one is looked at.
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("CA certificate") && stderr.contains("MUSTER_CA"), "{stderr}");
+    assert!(!stderr.contains("ey.a.b"), "{stderr}");
 }
 
 #[test]

@@ -41,11 +41,10 @@ impl Client {
     /// A client for a profile. Nothing is connected before the first call.
     ///
     /// # Errors
-    /// [`SetupError`] when the CA certificates or the host cannot be used for TLS.
+    /// [`SetupError`] when the CA certificates or the host cannot be used for TLS, or the token cannot be one.
     pub fn new(profile: &Profile) -> Result<Self, SetupError> {
         let channel = channel(&profile.endpoint, &profile.authorities)?;
-        let credentials = Credentials::new(profile.account.clone(), &profile.key);
-        Ok(Self::over(channel, &profile.endpoint, credentials, RetryPolicy::default()))
+        Ok(Self::over(channel, &profile.endpoint, profile.credentials()?, RetryPolicy::default()))
     }
 
     /// A client over a channel that the caller made: to go through a tunnel, or to a controller inside of a test.

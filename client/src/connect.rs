@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use muster_runtime::tls::{self, CertificateDer, ServerName};
 use tonic::transport::{Channel, Uri};
 
+use crate::credentials::CredentialError;
 use crate::endpoint::Endpoint;
 
 /// How long name resolution, TCP and TLS may take together: several round trips to the other side of the world.
@@ -34,6 +35,9 @@ pub enum SetupError {
     /// The CA certificates cannot be used.
     #[error("the CA certificate of the controller cannot be used for TLS")]
     Authorities(#[source] tls::ConfigError),
+    /// The token that was given cannot be one.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
     /// The host is not a name that a certificate can have.
     #[error("'{host}' is neither a host name nor an address that a certificate can be for")]
     Host {

@@ -1,7 +1,8 @@
-//! The bearer token of a client: a short-lived JWT that it signs itself with the account's key.
+//! The bearer token of a client: a short-lived JWT that it signs itself with the account's key, or a token that it was given.
 //!
-//! Goes in: account and key. Comes out: the value of the `authorization` header. The key stays in this process; a token
-//! that leaks is worthless after [`TOKEN_LIFE`]. A token is signed once and used until half of its life is over.
+//! Goes in: an account, and its key or a token. Comes out: the value of the `authorization` header. The key stays in this
+//! process; a token that leaks is worthless after [`TOKEN_LIFE`]. A token is signed once and used until half of its life
+//! is over. A given token (a job manager task has one, good for its job only) is sent as it is.
 //!
 //! What the claims mean is the controller's matter (its `auth/token.rs`).
 
@@ -16,6 +17,7 @@ use muster_model::account::ACCESS_KEY_BYTES;
 use muster_model::{AccessKey, AccountName};
 use muster_runtime::secret::Secret;
 use serde::Serialize;
+use tonic::metadata::errors::InvalidMetadataValue;
 use tonic::metadata::{Ascii, MetadataValue};
 
 /// How long a token is good for: long enough for clocks that differ by minutes, short enough that a leak is harmless.
@@ -30,6 +32,11 @@ pub enum CredentialError {
          or the controller's operator.toml shows it"
     )]
     Key,
+    /// A token that was given has characters that no token has.
+    #[error(
+        "the token is not valid: MUSTER_JOB_TOKEN must be the text that the task's environment has, and nothing else"
+    )]
+    Token,
     /// The library refused to sign.
     #[error("cannot sign a token")]
     Sign(#[source] jsonwebtoken::errors::Error),
@@ -50,11 +57,18 @@ struct Cached {
     fresh_until: u64,
 }
 
-/// An account and its key, ready to sign.
+/// Where tokens come from.
+enum Source {
+    /// They are signed here.
+    Key { key: EncodingKey, cached: Mutex<Option<Cached>> },
+    /// There is one.
+    Given(MetadataValue<Ascii>),
+}
+
+/// An account and what proves that one may act for it.
 pub struct Credentials {
     account: AccountName,
-    key: EncodingKey,
-    cached: Mutex<Option<Cached>>,
+    source: Source,
 }
 
 impl fmt::Debug for Credentials {
@@ -78,7 +92,21 @@ impl Credentials {
     /// Credentials of an account.
     #[must_use]
     pub fn new(account: AccountName, key: &AccessKey) -> Self {
-        Self { account, key: EncodingKey::from_secret(key.expose()), cached: Mutex::new(None) }
+        let key = EncodingKey::from_secret(key.expose());
+        Self { account, source: Source::Key { key, cached: Mutex::new(None) } }
+    }
+
+    /// Credentials of an account by a token that somebody else signed.
+    ///
+    /// # Errors
+    /// [`CredentialError::Token`] when the text cannot be a token; it is not repeated.
+    pub fn bearer(account: AccountName, token: &Secret) -> Result<Self, CredentialError> {
+        let text = token.expose_str().map(str::trim).ok_or(CredentialError::Token)?;
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(CredentialError::Token);
+        }
+        let value = bearer(text).map_err(|_| CredentialError::Token)?;
+        Ok(Self { account, source: Source::Given(value) })
     }
 
     /// The account.
@@ -97,8 +125,12 @@ impl Credentials {
     }
 
     fn authorization_at(&self, now: u64) -> Result<MetadataValue<Ascii>, CredentialError> {
+        let (key, cached) = match &self.source {
+            Source::Given(value) => return Ok(value.clone()),
+            Source::Key { key, cached } => (key, cached),
+        };
         // A panic while the lock is held cannot leave the cache half written, so a poisoned lock is as good.
-        let mut cached = self.cached.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut cached = cached.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let half = TOKEN_LIFE.as_secs() / 2;
         if let Some(token) = cached.as_ref()
             // A clock that was set back makes a token that lasts too long: then sign anew as well.
@@ -107,14 +139,18 @@ impl Credentials {
             return Ok(token.value.clone());
         }
         let claims = Claims { sub: self.account.as_str(), iat: now, exp: now + TOKEN_LIFE.as_secs() };
-        let token =
-            encode(&Header::new(Algorithm::HS256), &claims, &self.key).map_err(CredentialError::Sign)?;
-        let mut value: MetadataValue<Ascii> =
-            format!("Bearer {token}").parse().map_err(|_| CredentialError::Key)?;
-        value.set_sensitive(true);
+        let token = encode(&Header::new(Algorithm::HS256), &claims, key).map_err(CredentialError::Sign)?;
+        let value = bearer(&token).map_err(|_| CredentialError::Key)?;
         *cached = Some(Cached { value: value.clone(), fresh_until: now + half });
         Ok(value)
     }
+}
+
+/// The header's value for a token.
+fn bearer(token: &str) -> Result<MetadataValue<Ascii>, InvalidMetadataValue> {
+    let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 #[cfg(test)]
@@ -157,6 +193,20 @@ mod tests {
         assert_eq!(token(&second).iat, 1_000_151);
         let set_back = credentials.authorization_at(900_000).unwrap();
         assert_eq!(token(&set_back).iat, 900_000);
+    }
+
+    #[test]
+    fn a_given_token_is_sent_as_it_is() {
+        let account = || AccountName::parse("render").unwrap();
+        let credentials = Credentials::bearer(account(), &Secret::new("ey.a.b\n")).unwrap();
+        let value = credentials.authorization_at(1_000_000).unwrap();
+        assert_eq!(value.to_str().unwrap(), "Bearer ey.a.b");
+        assert!(value.is_sensitive());
+        assert_eq!(credentials.authorization_at(2_000_000).unwrap(), value);
+        for bad in ["", " ", "a b", "a\nb", "\u{e9}"] {
+            let error = Credentials::bearer(account(), &Secret::new(bad)).unwrap_err();
+            assert!(matches!(error, CredentialError::Token), "{bad:?}");
+        }
     }
 
     #[test]

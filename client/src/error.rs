@@ -123,9 +123,9 @@ impl Refusal {
         match self.code {
             // The controller says it itself where it knows what is wrong with the token.
             Code::Unauthenticated if self.message.contains("MUSTER_KEY") => None,
-            Code::Unauthenticated => {
-                Some("check the account and its key (MUSTER_ACCOUNT, MUSTER_KEY), and this machine's clock")
-            }
+            Code::Unauthenticated => Some(
+                "check the account and its key (MUSTER_ACCOUNT, MUSTER_KEY; in a task MUSTER_JOB_TOKEN), and this machine's clock",
+            ),
             Code::Unimplemented => {
                 Some("this controller's version does not have this; see: muster version --server")
             }
@@ -192,6 +192,20 @@ impl From<ItemError> for Refusal {
     }
 }
 
+impl Refusal {
+    /// The refusal of one task of several, in the words of that task: its place among them is nothing that the caller knows.
+    pub(crate) fn of_one(error: ItemError) -> Self {
+        let mut refusal = Self::from(error);
+        for violation in &mut refusal.violations {
+            let field = violation.field.strip_prefix("chunk.").unwrap_or(&violation.field);
+            if let Some((_, rest)) = field.strip_prefix("tasks[").and_then(|rest| rest.split_once("].")) {
+                violation.field = rest.to_owned();
+            }
+        }
+        refusal
+    }
+}
+
 impl CallError {
     /// What a status means, after `attempts` tries to reach `endpoint`.
     pub(crate) fn from_status(status: Status, endpoint: &str, attempts: u32) -> Self {
@@ -251,6 +265,19 @@ mod tests {
         let (text, kind) =
             shown(status_busy(Code::ResourceExhausted, "overloaded", Duration::from_millis(1500)));
         assert_eq!((text.as_str(), kind), ("overloaded\ntry again in 1.5 s", ErrorKind::Unavailable));
+    }
+
+    #[test]
+    fn the_place_among_others_is_not_told() {
+        for (field, told) in [
+            ("tasks[7].output_files[1].path", "output_files[1].path: is wrong"),
+            ("chunk.tasks[0].id", "id: is wrong"),
+            ("id", "id: is wrong"),
+        ] {
+            let violation = FieldViolation { field: field.to_owned(), description: "is wrong".to_owned() };
+            let error = ItemError { violations: vec![violation], ..Default::default() };
+            assert_eq!(Refusal::of_one(error).to_string(), told);
+        }
     }
 
     #[test]

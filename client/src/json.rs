@@ -26,7 +26,8 @@ macro_rules! json {
 json! {
     Account AccountKeys CreateAccountResponse GetVersionResponse
     Pool PoolNodeCounts JoinToken CreateJoinTokenResponse ComputeNode
-    Job TaskCounts Task TaskAddResult TaskAttempt
+    Job TaskCounts TaskCountsReport Task TaskAddResult TaskAttempt Sweep
+    ExplainJobResponse ExplainTaskResponse JobPreparationAndReleaseTaskStatus
     Container FileInfo NodeFile OutputManifestEntry
 }
 

@@ -10,6 +10,7 @@
 pub mod json;
 pub mod logs;
 pub mod profile;
+pub mod sweep_values;
 pub mod transfer;
 
 mod batch;
@@ -24,10 +25,12 @@ mod identifier;
 mod nodes_ready;
 mod profile_file;
 mod retry;
+mod task_json;
+mod task_stream;
 mod watch;
 
-pub use batch::{Added, BatchError, TaskBatch, TaskBatcher};
-pub use calls::{Pages, Selection};
+pub use batch::TaskAdded;
+pub use calls::{JobChange, Pages, Selection, SweepNumbers};
 pub use client::Client;
 pub use connect::SetupError;
 pub use credentials::{CredentialError, Credentials};
@@ -35,6 +38,12 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use error::{CallError, ErrorKind, Refusal};
 pub use identifier::{random_id, request_id};
 pub use nodes_ready::NodesError;
-pub use profile::{Overrides, Profile, ProfileError};
+pub use profile::{Credential, Overrides, Profile, ProfileError};
 pub use retry::RetryPolicy;
-pub use watch::{JobProgress, JobWatch, PoolEvent, PoolWatch, TaskFeed, TaskSeen, TaskWatch};
+pub use task_stream::{
+    ChunkAnswer, LineError, LinesError, LinesEvent, LinesSummary, TaskRefused, TaskStream, TaskStreamError,
+    TaskTooLong,
+};
+pub use watch::{
+    JobProgress, JobWatch, PoolEvent, PoolWatch, TaskFeed, TaskSeen, TaskWatch, TasksEvent, TasksWatch,
+};

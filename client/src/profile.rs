@@ -1,10 +1,13 @@
-//! What a client needs to know to use a controller: endpoint, account, key, CA certificate, and where each was given.
+//! What a client needs to know to use a controller: endpoint, account, key or token, CA certificate, and where each was
+//! given.
 //!
 //! Goes in: overrides (flags of a tool), the environment, the profile file. Comes out: a complete [`Profile`], or an
 //! error that names *everything* that is missing and each way to give it.
 //!
 //! Order, the first that has a value wins: an override; the profile that an override names; `MUSTER_ENDPOINT`,
 //! `MUSTER_ACCOUNT`, `MUSTER_KEY`, `MUSTER_CA_CERT`; the profile that `MUSTER_PROFILE` names, or the file's default.
+//! Inside of a job manager task the environment has `MUSTER_JOB_TOKEN` and `MUSTER_CA` (the certificate itself) instead of
+//! the last two; a key and a certificate file that are given as well win over them.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,9 +18,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use muster_model::{AccessKey, AccountName, IdError};
 use muster_runtime::secret::Secret;
-use muster_runtime::tls::{CertificateDer, MaterialError, read_certificates};
+use muster_runtime::tls::{CertificateDer, MaterialError, certificates_from_pem, read_certificates};
 
-use crate::credentials::{CredentialError, parse_key};
+use crate::credentials::{CredentialError, Credentials, parse_key};
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::profile_file::{self, Entry, ProfileFileError};
 
@@ -43,10 +46,19 @@ pub struct Profile {
     pub endpoint: Endpoint,
     /// The account.
     pub account: AccountName,
-    /// One of its keys.
-    pub key: AccessKey,
+    /// What proves that one may act for it.
+    pub credential: Credential,
     /// The CA certificates that are trusted to sign the controller's.
     pub authorities: Vec<CertificateDer<'static>>,
+}
+
+/// What proves that one may act for an account.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// One of its keys: everything.
+    Key(AccessKey),
+    /// A token that somebody else signed: what that allows. A job manager's is good for its job.
+    Token(Secret),
 }
 
 /// One of the four settings.
@@ -140,14 +152,26 @@ pub fn profile_path(environment: impl Fn(&str) -> Option<OsString>) -> PathBuf {
     })
 }
 
+/// What proves that one may act for an account, as it was given.
+enum Proof {
+    Key(Secret),
+    KeyFile(PathBuf),
+    Token(Secret),
+}
+
+/// Where the CA certificate is, as it was given.
+enum Authority {
+    File(PathBuf),
+    Pem(String),
+}
+
 /// The four settings as text, each from the first place that has it.
 #[derive(Default)]
 struct Draft {
     endpoint: Option<String>,
     account: Option<String>,
-    key: Option<Secret>,
-    key_file: Option<PathBuf>,
-    ca_cert: Option<PathBuf>,
+    proof: Option<Proof>,
+    authority: Option<Authority>,
 }
 
 impl Draft {
@@ -155,11 +179,18 @@ impl Draft {
     fn fill(&mut self, entry: Entry) {
         self.endpoint = self.endpoint.take().or(entry.endpoint);
         self.account = self.account.take().or(entry.account);
-        if self.key.is_none() && self.key_file.is_none() {
-            self.key = entry.key;
-            self.key_file = entry.key_file;
-        }
-        self.ca_cert = self.ca_cert.take().or(entry.ca_cert);
+        let given = || entry.key.map(Proof::Key).or(entry.key_file.map(Proof::KeyFile));
+        self.proof = self.proof.take().or_else(given);
+        self.authority = self.authority.take().or(entry.ca_cert.map(Authority::File));
+    }
+
+    /// Fills what is still open from what a job manager task is given.
+    fn fill_of_task(&mut self, token: Option<String>, authority: Option<String>) {
+        self.proof = self.proof.take().or(token.map(|token| Proof::Token(Secret::new(token))));
+        let parse = |text: String| {
+            if text.contains("-----BEGIN") { Authority::Pem(text) } else { Authority::File(text.into()) }
+        };
+        self.authority = self.authority.take().or(authority.map(parse));
     }
 
     fn is_complete(&self) -> bool {
@@ -175,17 +206,31 @@ impl Draft {
         };
         need(self.endpoint.is_some(), Need::Endpoint);
         need(self.account.is_some(), Need::Account);
-        need(self.key.is_some() || self.key_file.is_some(), Need::Key);
-        need(self.ca_cert.is_some(), Need::CaCert);
+        need(self.proof.is_some(), Need::Key);
+        need(self.authority.is_some(), Need::CaCert);
         needs
     }
 }
 
 impl Profile {
-    /// The key in the text form in which it is given: for programs that set up others.
+    /// The key in the text form in which it is given, for programs that set up others. `None` without a key.
     #[must_use]
-    pub fn key_text(&self) -> Secret {
-        Secret::new(STANDARD.encode(self.key.expose()))
+    pub fn key_text(&self) -> Option<Secret> {
+        match &self.credential {
+            Credential::Key(key) => Some(Secret::new(STANDARD.encode(key.expose()))),
+            Credential::Token(_) => None,
+        }
+    }
+
+    /// What signs this profile's calls.
+    ///
+    /// # Errors
+    /// [`CredentialError::Token`] when the token cannot be one.
+    pub fn credentials(&self) -> Result<Credentials, CredentialError> {
+        match &self.credential {
+            Credential::Key(key) => Ok(Credentials::new(self.account.clone(), key)),
+            Credential::Token(token) => Credentials::bearer(self.account.clone(), token),
+        }
     }
 
     /// Finds the settings and reads the files that they name. `environment` answers variables, as `std::env::var_os`.
@@ -201,7 +246,8 @@ impl Profile {
         };
         let file = profile_path(&environment);
         let Overrides { endpoint, account, key_file, ca_cert, profile } = overrides;
-        let mut draft = Draft { endpoint, account, key: None, key_file, ca_cert };
+        let (proof, authority) = (key_file.map(Proof::KeyFile), ca_cert.map(Authority::File));
+        let mut draft = Draft { endpoint, account, proof, authority };
         if let Some(name) = profile.as_deref() {
             draft.fill(profile_file::read(&file, Some(name))?.unwrap_or_default());
         }
@@ -212,6 +258,7 @@ impl Profile {
             key_file: None,
             ca_cert: text("MUSTER_CA_CERT").map(PathBuf::from),
         });
+        draft.fill_of_task(text("MUSTER_JOB_TOKEN"), text("MUSTER_CA"));
         if !draft.is_complete() && profile.is_none() {
             draft.fill(profile_file::read(&file, text("MUSTER_PROFILE").as_deref())?.unwrap_or_default());
         }
@@ -223,20 +270,22 @@ impl Profile {
         let missing = || ProfileError::Missing { needs: needs.clone(), file: file.clone() };
         let endpoint = draft.endpoint.ok_or_else(missing)?;
         let account = draft.account.ok_or_else(missing)?;
-        let ca_cert = draft.ca_cert.ok_or_else(missing)?;
-        let key = match (draft.key, draft.key_file) {
-            (Some(key), _) => key,
-            (None, Some(path)) => {
-                profile_file::read_key_file(&path).map_err(|source| ProfileError::KeyFile { path, source })?
+        let authority = draft.authority.ok_or_else(missing)?;
+        let proof = draft.proof.ok_or_else(missing)?;
+        let (endpoint, account) = (endpoint.parse()?, AccountName::parse(&account)?);
+        let credential = match proof {
+            Proof::Key(key) => Credential::Key(parse_key(&key)?),
+            Proof::KeyFile(path) => {
+                let read = profile_file::read_key_file(&path);
+                Credential::Key(parse_key(&read.map_err(|source| ProfileError::KeyFile { path, source })?)?)
             }
-            (None, None) => return Err(missing()),
+            Proof::Token(token) => Credential::Token(token),
         };
-        Ok(Self {
-            endpoint: endpoint.parse()?,
-            account: AccountName::parse(&account)?,
-            key: parse_key(&key)?,
-            authorities: read_certificates(&ca_cert).map_err(ProfileError::CaCert)?,
-        })
+        let authorities = match authority {
+            Authority::File(path) => read_certificates(&path),
+            Authority::Pem(text) => certificates_from_pem(text.as_bytes(), "MUSTER_CA"),
+        };
+        Ok(Self { endpoint, account, credential, authorities: authorities.map_err(ProfileError::CaCert)? })
     }
 }
 
@@ -300,7 +349,7 @@ mod tests {
         place.variables.retain(|name, _| name == "HOME");
         let profile = place.resolve(Overrides::default()).unwrap();
         assert_eq!((profile.endpoint.host(), profile.account.as_str()), ("lab", "labaccount"));
-        assert_eq!(profile.key.expose(), &[1; 32]);
+        assert!(matches!(profile.credential, Credential::Key(key) if key.expose() == &[1; 32]));
     }
 
     #[test]
@@ -310,6 +359,27 @@ mod tests {
         let profile =
             place.resolve(Overrides { profile: Some("part".into()), ..Overrides::default() }).unwrap();
         assert_eq!((profile.endpoint.host(), profile.account.as_str()), ("part", "envaccount"));
+    }
+
+    #[test]
+    fn a_job_managers_environment_is_enough() {
+        let mut place = Place::new();
+        let pem = fs::read_to_string(place.path().join("ca.pem")).unwrap();
+        place
+            .variables
+            .retain(|name, _| ["HOME", "MUSTER_ENDPOINT", "MUSTER_ACCOUNT"].contains(&name.as_str()));
+        place.variables.insert("MUSTER_JOB_TOKEN".into(), "ey.a.b".into());
+        place.variables.insert("MUSTER_CA".into(), pem.into());
+        let profile = place.resolve(Overrides::default()).unwrap();
+        assert_eq!(profile.authorities.len(), 1);
+        assert!(profile.key_text().is_none() && !format!("{profile:?}").contains("ey.a.b"));
+        assert!(profile.credentials().is_ok());
+        // The certificate may be named too, and a key that is given as well wins.
+        place.variables.insert("MUSTER_CA".into(), place.path().join("ca.pem").into());
+        place.variables.insert("MUSTER_KEY".into(), STANDARD.encode([2_u8; 32]).into());
+        assert!(matches!(place.resolve(Overrides::default()).unwrap().credential, Credential::Key(_)));
+        place.variables.insert("MUSTER_CA".into(), "-----BEGIN nothing".into());
+        assert!(matches!(place.resolve(Overrides::default()), Err(ProfileError::CaCert(_))));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use muster_client::profile::Profile;
-use muster_client::{CallError, Client, ErrorKind};
+use muster_client::{CallError, Client, Credential, ErrorKind};
 use muster_model::{AccessKey, AccountName};
 use muster_runtime::tls::{
     AcceptLimits, CertificateDer, ClientCertificates, Identity, TlsIncoming, server_config,
@@ -55,7 +55,7 @@ fn client(port: u16, authorities: Vec<CertificateDer<'static>>) -> Client {
     let profile = Profile {
         endpoint: format!("https://127.0.0.1:{port}").parse().unwrap(),
         account: AccountName::parse("render").unwrap(),
-        key: AccessKey::from_bytes([1; 32]),
+        credential: Credential::Key(AccessKey::from_bytes([1; 32])),
         authorities,
     };
     Client::new(&profile).unwrap()

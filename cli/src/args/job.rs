@@ -1,45 +1,22 @@
-//! The commands of `muster job`.
+//! The commands of `muster job`; the options that make or change one are in `job_create.rs`.
 //!
-//! Options are the fields of a job that this version acts on, under the names that people say.
+//! Each command's help has an example and says what its exit code means where that is not plain. What a command does is in
+//! `commands/job.rs`.
 
-use clap::{Args, Subcommand};
+use clap::{Subcommand, ValueEnum};
 use muster_runtime::config::Span;
 
-use super::Setting;
+use super::{JobCreate, JobUpdate, ListArgs};
 
-/// Options of `muster job create`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  muster job create film --pool render
-  muster job create film --pool render --dependencies --terminate-when-done --timeout 6h")]
-pub(crate) struct JobCreate {
-    /// The job's id
-    pub id: String,
-    /// The pool that runs it; it need not exist yet
-    #[arg(long, value_name = "POOL")]
-    pub pool: String,
-    /// Jobs of a higher priority go first: -1000 to 1000
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
-    pub priority: i32,
-    /// A name for people
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    pub display_name: String,
-    /// Let tasks depend on each other
-    #[arg(long)]
-    pub dependencies: bool,
-    /// End the job by itself when all its tasks are completed (add the tasks at once: a job without tasks counts too)
-    #[arg(long)]
-    pub terminate_when_done: bool,
-    /// The longest that the job may take, for example 6h; then it is terminated
-    #[arg(long, value_name = "TIME")]
-    pub timeout: Option<Span>,
-    /// How often a task that fails is tried again, unless it says otherwise; -1 for ever
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub retries: Option<i32>,
-    /// An environment variable of all its tasks
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub env: Vec<Setting>,
+/// What to do with running tasks of a job that is disabled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RunningTasks {
+    /// End them; they run again when the job is enabled.
+    Requeue,
+    /// End them; they complete as terminated.
+    Terminate,
+    /// Let them end by themselves.
+    Wait,
 }
 
 /// The commands on jobs.
@@ -48,17 +25,35 @@ pub(crate) enum JobCommand {
     /// Create a job
     Create(Box<JobCreate>),
     /// List jobs
-    #[command(
-        after_help = "Examples:\n  muster job list\n  muster job list --filter 'state = \"active\"' -o json"
-    )]
-    List {
-        /// Which, for example 'state = "active"'
-        #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
-        filter: String,
-    },
+    #[command(after_help = "\
+Examples:
+  muster job list
+  muster job list --filter 'state = \"active\" AND priority > 0' --order-by 'create_time desc' --limit 20
+  muster job list --select id,priority,execution_info.terminate_reason -o json")]
+    List(ListArgs),
     /// Show one job with its task counts
-    #[command(after_help = "Example:\n  muster job show film")]
+    #[command(after_help = "Examples:\n  muster job show film\n  muster job show film -o json | jq -r .etag")]
     Show {
+        /// The job
+        id: String,
+    },
+    /// Change a job: priority, limits, what happens at its end
+    Update(Box<JobUpdate>),
+    /// Stop placing a job's tasks
+    #[command(after_help = "\
+Examples:
+  muster job disable film
+  muster job disable film --tasks wait   # running tasks end by themselves")]
+    Disable {
+        /// The job
+        id: String,
+        /// Its running tasks: requeue (end them, they run again later), terminate (end them for good), or wait
+        #[arg(long, value_name = "WHAT", value_enum, default_value_t = RunningTasks::Requeue, hide_possible_values = true)]
+        tasks: RunningTasks,
+    },
+    /// Place a job's tasks again
+    #[command(after_help = "Example:\n  muster job enable film")]
+    Enable {
         /// The job
         id: String,
     },
@@ -68,13 +63,53 @@ Examples:
   muster job wait film
   muster job wait film --timeout 2h -o json   # a line of JSON for every change
 
-Exits with 0 when all tasks succeeded and with 7 when some failed.")]
+Exits with 0 when all tasks succeeded and with 7 when some failed. A connection that breaks is made again.")]
     Wait {
         /// The job
         id: String,
         /// Give up after this time, for example 2h (exit code 1; the job goes on)
         #[arg(long, value_name = "TIME")]
         timeout: Option<Span>,
+    },
+    /// Write a job's state and counts now and after every change, until it is completed
+    #[command(after_help = "\
+Examples:
+  muster job watch film
+  muster job watch film -o json | jq -c .task_counts
+
+At most ten lines a second. A connection that breaks is made again, and goes on after the last change.")]
+    Watch {
+        /// The job
+        id: String,
+    },
+    /// Say why the waiting tasks of a job wait
+    #[command(after_help = "\
+Examples:
+  muster job explain film
+
+Tasks that wait for the same are one group; its oldest task is the example.
+For one task: muster task explain JOB TASK.")]
+    Explain {
+        /// The job
+        id: String,
+    },
+    /// Show what the job's preparation and release tasks did on each node
+    #[command(after_help = "\
+Examples:
+  muster job nodes film
+  muster job nodes film --filter 'job_preparation_task_execution_info.result = \"failure\"'")]
+    Nodes {
+        /// The job
+        id: String,
+        /// Which nodes
+        #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
+        filter: String,
+    },
+    /// Count a job's tasks, and the slots that they need, by state
+    #[command(after_help = "Example:\n  muster job counts film")]
+    Counts {
+        /// The job
+        id: String,
     },
     /// End a job: running tasks are terminated, waiting ones never start
     #[command(after_help = "Example:\n  muster job terminate film --reason 'wrong scene'")]

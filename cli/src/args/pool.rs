@@ -3,6 +3,7 @@
 //! A start task is given by options of its own that all begin with `--start-task` and need it.
 
 use clap::{Args, Subcommand, ValueEnum};
+use muster_model::limits::TASK_SLOTS_PER_NODE_MAX;
 use muster_runtime::config::Span;
 
 use super::{ResourceSpec, Setting};
@@ -32,7 +33,12 @@ pub(crate) struct PoolCreate {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub nodes: u32,
     /// How many tasks a node runs at one time
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(
+        long,
+        value_name = "S",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(TASK_SLOTS_PER_NODE_MAX))
+    )]
     pub slots: u32,
     /// A name for people
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]

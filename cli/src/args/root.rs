@@ -10,8 +10,8 @@ use clap_complete::Shell;
 use muster_client::profile::Overrides;
 
 use super::{
-    AccountCommand, DevArgs, FileCommand, JobCommand, NodeCommand, PoolCommand, RunArgs, TaskCommand,
-    TokenCommand,
+    AccountCommand, DevArgs, FileCommand, JobCommand, NodeCommand, PoolCommand, RunArgs, SweepCommand,
+    TaskCommand, TokenCommand,
 };
 
 /// The commands by what one does with them: clap's own list has no groups.
@@ -24,6 +24,7 @@ Run work:
   run         Run one command on a pool as if it ran here
   job         Sets of tasks: create, watch, wait for, end
   task        Commands of a job: add one or thousands, read their output
+  sweep       Tasks that differ only in values: up to millions in one record
   file        The file store: put, get, list, delete
 
 Machines:
@@ -59,7 +60,8 @@ Exit codes:
 'muster run' exits as its command does; see 'muster run --help'.
 
 Settings: MUSTER_ENDPOINT, MUSTER_ACCOUNT, MUSTER_KEY and MUSTER_CA_CERT, or named profiles in
-~/.config/muster/profile.toml (MUSTER_PROFILE or --profile says which). Options win over both.";
+~/.config/muster/profile.toml (MUSTER_PROFILE or --profile says which). Options win over both. In a job manager
+task nothing has to be set: MUSTER_JOB_TOKEN and MUSTER_CA of its environment are good for its job.";
 
 /// Muster runs batch work on pools of machines.
 #[derive(Debug, Parser)]
@@ -163,6 +165,9 @@ pub(crate) enum Command {
     /// Commands of a job: add one or thousands, read their output
     #[command(subcommand)]
     Task(TaskCommand),
+    /// Tasks that differ only in values: up to millions in one record
+    #[command(subcommand)]
+    Sweep(SweepCommand),
     /// The file store: put, get, list, delete
     #[command(subcommand)]
     File(FileCommand),

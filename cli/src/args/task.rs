@@ -1,113 +1,68 @@
-//! The commands of `muster task`, and the limits of a command that `muster run` takes too.
+//! The commands of `muster task`; the options that make one are in `task_add.rs`.
 //!
-//! A task comes from the options or from a file, never from both: clap refuses the mixture.
-
-use std::path::PathBuf;
+//! Each command's help has an example. What a command does is in `commands/task.rs`, but for adding (`task_add.rs`,
+//! `task_file.rs`) and output (`logs.rs`).
 
 use clap::{Args, Subcommand};
-use muster_runtime::config::{ByteSize, Span};
+use muster_runtime::config::Span;
 
-use super::{Cpus, Dependency, OutputSpec, ResourceSpec, Setting};
+use super::{ListArgs, MaybeSpan, TaskAdd};
 
-/// What a command needs and how far it may go.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Limits")]
-pub(crate) struct LimitArgs {
-    /// Main memory that is reserved and may not be exceeded, for example 512M
-    #[arg(long, value_name = "SIZE")]
-    pub memory: Option<ByteSize>,
-    /// Cores that are reserved and may not be exceeded, for example 1.5
-    #[arg(long, value_name = "CORES")]
-    pub cpus: Option<Cpus>,
-    /// The most processes and threads at one time
-    #[arg(long, value_name = "N")]
-    pub pids: Option<u32>,
-    /// The longest that it may run, for example 1h
-    #[arg(long, value_name = "TIME")]
-    pub timeout: Option<Span>,
-    /// How often it is tried again when it fails; -1 for ever
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub retries: Option<i32>,
-    /// How many slots of a node it takes
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub slots: u32,
-    /// Run it as an administrator of the node
-    #[arg(long)]
-    pub admin: bool,
-}
-
-/// Options of `muster task add`.
+/// Options of `muster task update`.
 #[derive(Debug, Args)]
-#[command(
-    override_usage = "muster task add [OPTIONS] JOB ID -- CMD...\n       muster task add JOB --file TASKS.jsonl",
-    after_help = "\
+#[command(after_help = "\
 Examples:
-  muster task add film frame-1 --resource-file scene/ --output 'frame.png:film/frames' -- povray scene.pov
-  muster task add film merge --depends-on frame-1,frame-2 -- ffmpeg -i ...
-  muster task add film sum --depends-on 1-40 --memory 2G --timeout 1h -- /bin/sh -c 'cat * | sum'
-  muster task add film --file tasks.jsonl
-  generate-tasks | muster task add film --file -
+  muster task update film frame-1 --max-wall-clock 4h
+  muster task update film frame-1 --max-retries 3 --retention 1h
 
-The command runs without a shell: no variables, no wildcards, no pipes. Write /bin/sh -c '...' for these.
-SRC of --resource-file is an http(s) URL, CONTAINER/PATH, or CONTAINER/FOLDER/ for all files below.
---output without a place uploads to the container out-JOB below the task's id.
-
-Each line of TASKS.jsonl is a task in JSON with the API's field names:
-  {\"id\": \"1\", \"command_line\": \"/bin/echo one\", \"constraints\": {\"max_wall_clock_time\": \"3600s\"}}
-Lines that are refused are reported by number while the others are added; then the exit code is 7."
-)]
-pub(crate) struct TaskAdd {
+Works on waiting and on running tasks. A new --max-wall-clock counts from the start of the attempt: one that is over by
+then ends it. What is not given stays.")]
+pub(crate) struct TaskUpdate {
     /// The job
     pub job: String,
-    /// The task's id
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
-    pub id: Option<String>,
-    /// Add the tasks of a file, one JSON object on each line; '-' reads standard input
-    #[arg(long, value_name = "TASKS.jsonl")]
-    pub file: Option<PathBuf>,
-    /// A file that the node fetches into the working directory first; may be given several times
-    #[arg(long, visible_alias = "input", value_name = "SRC[:DEST]", conflicts_with = "file")]
-    pub resource_file: Vec<ResourceSpec>,
-    /// Files that are uploaded afterwards; may be given several times
-    #[arg(long, value_name = "PATTERN[:CONTAINER/PATH]", conflicts_with = "file")]
-    pub output: Vec<OutputSpec>,
-    /// An environment variable; may be given several times
-    #[arg(long, value_name = "NAME=VALUE", conflicts_with = "file")]
-    pub env: Vec<Setting>,
-    /// Tasks that must succeed first: ids, and ranges of numbers, separated by commas
-    #[arg(long, value_name = "ID,N-M,...", value_delimiter = ',', conflicts_with = "file")]
-    pub depends_on: Vec<Dependency>,
-    /// A name for people
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    pub display_name: String,
-    /// What it needs.
-    #[command(flatten)]
-    pub limits: LimitArgs,
-    /// The command and its arguments
-    #[arg(last = true, value_name = "CMD", required_unless_present = "file", conflicts_with = "file")]
-    pub command: Vec<String>,
+    /// The task
+    pub task: String,
+    /// The longest that an attempt may run, for example 1h, or none
+    #[arg(long, visible_alias = "timeout", value_name = "TIME|none", required_unless_present_any = ["max_retries", "retention"])]
+    pub max_wall_clock: Option<MaybeSpan>,
+    /// How often it is tried again when it fails; -1 for ever
+    #[arg(
+        long,
+        visible_alias = "retries",
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(i32).range(-1..)
+    )]
+    pub max_retries: Option<i32>,
+    /// How long its directory is kept on the node afterwards, for example 1h
+    #[arg(long, value_name = "TIME")]
+    pub retention: Option<Span>,
+    /// Change it only if this is still its etag (exit code 4 otherwise)
+    #[arg(long, value_name = "ETAG", default_value = "", hide_default_value = true)]
+    pub etag: String,
 }
 
 /// The commands on tasks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TaskCommand {
-    /// Add one task to a job, or the tasks of a file
+    /// Add one task to a job, a sweep of up to millions, or the tasks of a file
     Add(Box<TaskAdd>),
     /// List the tasks of a job
     #[command(after_help = "\
 Examples:
   muster task list film
   muster task list film --filter 'execution_info.result = \"failure\"' --limit 20
-  muster task list film -o json | jq -r .id")]
+  muster task list film --filter 'state = \"running\"' --order-by 'state_transition_time desc'
+  muster task list film --select id,execution_info.exit_code
+  muster task list film -o json | jq -r .id
+
+In JSON each task is a line of its own.")]
     List {
         /// The job
         job: String,
-        /// Which, for example 'state = "running"'
-        #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
-        filter: String,
-        /// The most tasks
-        #[arg(long, value_name = "N")]
-        limit: Option<u64>,
+        /// Which.
+        #[command(flatten)]
+        list: ListArgs,
     },
     /// Show one task: its state, why it failed, its outputs
     #[command(after_help = "Example:\n  muster task show film frame-1")]
@@ -117,6 +72,29 @@ Examples:
         /// The task
         task: String,
     },
+    /// List the attempts of a task that are over: node, times, outcome, cause, memory and processor time of each
+    #[command(after_help = "Example:\n  muster task attempts film frame-1")]
+    Attempts {
+        /// The job
+        job: String,
+        /// The task
+        task: String,
+    },
+    /// Say why a task waits
+    #[command(after_help = "\
+Examples:
+  muster task explain film frame-1
+  muster task explain film frame-1 -o json | jq -r '.reasons[0].code'
+
+Reasons stand in the order in which the controller checks them. For all tasks of a job: muster job explain JOB.")]
+    Explain {
+        /// The job
+        job: String,
+        /// The task
+        task: String,
+    },
+    /// Change the limits of a task, also while it runs
+    Update(TaskUpdate),
     /// Write a task's standard output, or standard error, to standard output
     #[command(after_help = "\
 Examples:
@@ -146,6 +124,17 @@ Examples:
     /// End a task
     #[command(after_help = "Example:\n  muster task terminate film frame-1")]
     Terminate {
+        /// The job
+        job: String,
+        /// The task
+        task: String,
+    },
+    /// Run a failed task again, with a fresh retry budget
+    #[command(after_help = "\
+Examples:
+  muster task reactivate film frame-1
+  muster sweep reactivate film frame   # all failed tasks of a sweep")]
+    Reactivate {
         /// The job
         job: String,
         /// The task

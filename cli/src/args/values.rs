@@ -1,4 +1,4 @@
-//! The grammars of single values: what goes into a task's directory, what comes out, resources, dependencies.
+//! The grammars of single values: what goes into a task's directory, what comes out, settings, cores.
 //!
 //! Each is a type with `FromStr`, so that clap refuses a bad value before anything happens, with the way to write it.
 //! They know the syntax only: whether a container exists or an id is free is the controller's matter.
@@ -47,14 +47,9 @@ pub(crate) enum ValueError {
         /// The text.
         given: String,
     },
-    /// A range of task numbers that is not one.
-    #[error(
-        "'{given}' is neither a task id nor a range; write ids and ranges of numbers, for example prepare,1-40"
-    )]
-    Dependency {
-        /// The text.
-        given: String,
-    },
+    /// A note without a name.
+    #[error("write NAME=VALUE, for example project=boat")]
+    Note,
 }
 
 /// A file that the node fetches before a task starts.
@@ -208,6 +203,23 @@ impl FromStr for Setting {
     }
 }
 
+/// A note of the user's.
+#[derive(Debug, Clone)]
+pub(crate) struct Note(pub wire::MetadataItem);
+
+impl FromStr for Note {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => {
+                Ok(Self(wire::MetadataItem { name: name.to_owned(), value: value.to_owned() }))
+            }
+            Some(_) | None => Err(ValueError::Note),
+        }
+    }
+}
+
 /// A number of cores, in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cpus(pub u64);
@@ -230,36 +242,6 @@ impl FromStr for Cpus {
         let millis: u64 = format!("{decimals:0<3}").parse().map_err(|_| wrong())?;
         let cpus = whole.checked_mul(1000).and_then(|cpus| cpus.checked_add(millis)).ok_or_else(wrong)?;
         if cpus == 0 { Err(wrong()) } else { Ok(Self(cpus)) }
-    }
-}
-
-/// One thing that a task depends on: a task, or a range of numbered tasks.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Dependency {
-    /// A task.
-    Task(String),
-    /// All tasks whose ids are these numbers.
-    Range(wire::TaskIdRange),
-}
-
-impl FromStr for Dependency {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        let wrong = || ValueError::Dependency { given: text.chars().take(80).collect() };
-        if let Some((start, end)) = text.split_once('-')
-            && [start, end]
-                .iter()
-                .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-        {
-            let (start, end) = (start.parse().map_err(|_| wrong())?, end.parse().map_err(|_| wrong())?);
-            return if start <= end {
-                Ok(Self::Range(wire::TaskIdRange { start, end }))
-            } else {
-                Err(wrong())
-            };
-        }
-        muster_model::TaskId::parse(text).map(|id| Self::Task(id.to_string())).map_err(|_| wrong())
     }
 }
 
@@ -337,26 +319,12 @@ mod tests {
     }
 
     #[test]
-    fn dependencies_are_ids_or_ranges_of_numbers() {
-        let range = |start, end| Dependency::Range(wire::TaskIdRange { start, end });
-        for (text, expected) in [
-            ("a", Dependency::Task("a".into())),
-            ("a-1", Dependency::Task("a-1".into())),
-            ("7", Dependency::Task("7".into())),
-            ("1-40", range(1, 40)),
-            ("007-008", range(7, 8)),
-        ] {
-            assert_eq!(text.parse::<Dependency>().unwrap(), expected, "{text}");
-        }
-        for bad in ["", "40-1", "a b", "1-99999999999"] {
-            assert!(bad.parse::<Dependency>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn settings_have_a_name() {
         let Setting(setting) = "A=b=c".parse().unwrap();
         assert_eq!((setting.name.as_str(), setting.value.as_str()), ("A", "b=c"));
         assert!("A".parse::<Setting>().is_err() && "=b".parse::<Setting>().is_err());
+        let Note(note) = "project=boat".parse().unwrap();
+        assert_eq!((note.name.as_str(), note.value.as_str()), ("project", "boat"));
+        assert!("project".parse::<Note>().is_err());
     }
 }

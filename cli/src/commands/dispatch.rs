@@ -2,7 +2,7 @@
 //!
 //! Commands that need no controller, or more than a few calls of one, never come here (`start.rs`).
 
-use super::{Context, account, file, job, node, pool, task, token, version};
+use super::{Context, account, file, job, node, pool, sweep, task, token, version};
 use crate::args::Command;
 use crate::exit::{Exit, Failure};
 
@@ -14,6 +14,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Fai
     match command {
         Command::Job(command) => job::run(context, command).await,
         Command::Task(command) => task::run(context, command).await,
+        Command::Sweep(command) => sweep::run(context, command).await,
         Command::File(command) => file::run(context, command).await,
         Command::Pool(command) => pool::run(context, command).await,
         Command::Node(command) => node::run(context, command).await,

@@ -1,17 +1,18 @@
-//! `muster job`: options become a job; waiting becomes a bar and an exit code.
+//! `muster job`: options become calls; waiting becomes a bar and an exit code.
 //!
-//! The watch is the client library's. Waiting ends with code 7 when tasks failed, so that a script need not read the text.
+//! The watches are the client library's. Waiting ends with code 7 when tasks failed, so that a script need not read the
+//! text.
 
 use std::time::Duration;
 
 use muster_client::json::to_value;
-use muster_client::{Client, JobProgress, Selection};
+use muster_client::{Client, JobChange, JobProgress, JobWatch, Selection};
 use muster_proto::wire;
 use serde_json::json;
 
 use super::Context;
-use super::spec::duration;
-use crate::args::{JobCommand, JobCreate, Setting};
+use super::job_spec::{Change, change, new_job};
+use crate::args::{JobCommand, JobUpdate, RunningTasks};
 use crate::exit::{Exit, Failure};
 use crate::progress::CountBar;
 use crate::render;
@@ -27,58 +28,144 @@ enum WaitError {
     Gone { job: String },
 }
 
+/// Why a change is none.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing is to change; say what, for example --priority 10, or --replace to give all its default")]
+struct NoChange;
+
 /// Runs a command on jobs.
 pub(super) async fn run(context: &Context, command: JobCommand) -> Result<Exit, Failure> {
-    let client = context.client()?;
+    // Not before it is wanted: what a person wrote is looked at before it is asked where the controller is.
+    let client = || context.client();
     match command {
         JobCommand::Create(args) => {
-            let job = client.create_job(job(*args)).await?;
+            let job = new_job(*args)?;
+            let job = client()?.create_job(job).await?;
             context.tell(&job, &format!("job {} is created", job.id))?;
         }
-        JobCommand::List { filter } => {
-            let pages = client.list_jobs(&Selection::filter(filter));
-            context.list(pages, &render::job::HEADINGS, render::job::row).await?;
+        JobCommand::Update(args) => update(context, *args).await?,
+        JobCommand::List(list) => {
+            let pages = client()?.list_jobs(&context.selection(&list));
+            context.list_selected(pages, &list, &render::job::HEADINGS, render::job::row).await?;
         }
         JobCommand::Show { id } => {
+            let client = client()?;
             let job = client.get_job(&id).await?;
             let counts = client.get_task_counts(&id).await?.task_counts;
             context.show(&job, &render::job::record(&job, counts.as_ref()))?;
         }
         JobCommand::Wait { id, timeout } => {
-            return wait(context, &client, &id, timeout.map(|timeout| timeout.duration())).await;
+            return wait(context, &client()?, &id, timeout.map(|timeout| timeout.duration())).await;
+        }
+        JobCommand::Watch { id } => return watch(context, &client()?, &id).await,
+        JobCommand::Explain { id } => {
+            let explained = client()?.explain_job(&id).await?;
+            context.tell(&explained, &render::explain::job(&id, &explained))?;
+        }
+        JobCommand::Nodes { id, filter } => {
+            let pages = client()?.list_job_nodes(&id, &Selection::filter(filter));
+            context.list(pages, &render::job_node::HEADINGS, render::job_node::row).await?;
+        }
+        JobCommand::Counts { id } => counts(context, &id).await?,
+        JobCommand::Disable { id, tasks } => {
+            let job = client()?.disable_job(&id, option(tasks)).await?;
+            context.tell(&job, &format!("job {id} is being disabled"))?;
+        }
+        JobCommand::Enable { id } => {
+            let job = client()?.enable_job(&id).await?;
+            context.tell(&job, &format!("job {id} is being enabled"))?;
         }
         JobCommand::Terminate { id, reason } => {
-            let job = client.terminate_job(&id, &reason).await?;
+            let job = client()?.terminate_job(&id, &reason).await?;
             context.tell(&job, &format!("job {id} is being terminated"))?;
         }
         JobCommand::Delete { id } => {
-            let job = client.delete_job(&id).await?;
+            let job = client()?.delete_job(&id).await?;
             context.tell(&job, &format!("job {id} is being deleted"))?;
         }
     }
     Ok(Exit::Done)
 }
 
-fn job(args: JobCreate) -> wire::Job {
-    let on_all_tasks_complete = if args.terminate_when_done {
-        wire::OnAllTasksComplete::TerminateJob
+async fn counts(context: &Context, id: &str) -> Result<(), Failure> {
+    let report = context.client()?.get_task_counts(id).await?;
+    if context.outlet.is_json() {
+        context.outlet.json(&to_value(&report)?)?;
     } else {
-        wire::OnAllTasksComplete::NoAction
-    };
-    wire::Job {
-        id: args.id,
-        display_name: args.display_name,
-        pool_info: Some(wire::job::PoolInfo::PoolId(args.pool)),
-        priority: args.priority,
-        constraints: Some(wire::JobConstraints {
-            max_wall_clock_time: args.timeout.map(|timeout| duration(timeout.duration())),
-            max_task_retry_count: args.retries,
-        }),
-        uses_task_dependencies: args.dependencies,
-        on_all_tasks_complete: on_all_tasks_complete.into(),
-        common_environment_settings: args.env.into_iter().map(|Setting(setting)| setting).collect(),
-        ..Default::default()
+        context.outlet.table(&render::job::COUNT_HEADINGS, &render::job::count_rows(&report))?;
     }
+    Ok(())
+}
+
+fn option(tasks: RunningTasks) -> wire::DisableTasksOption {
+    match tasks {
+        RunningTasks::Requeue => wire::DisableTasksOption::Requeue,
+        RunningTasks::Terminate => wire::DisableTasksOption::Terminate,
+        RunningTasks::Wait => wire::DisableTasksOption::Wait,
+    }
+}
+
+async fn update(context: &Context, args: JobUpdate) -> Result<(), Failure> {
+    let etag = args.etag.clone();
+    let Change { mut job, fields, limits } = change(args)?;
+    if fields.is_empty() {
+        return Err(Failure::new(Exit::Usage, NoChange));
+    }
+    let client = context.client()?;
+    let mut condition = etag;
+    if limits.is_partial() {
+        // The API replaces both limits together: the one that was not named is what it is now, or nothing changes.
+        let present = client.get_job(&job.id).await?;
+        limits.fill(&mut job, present.constraints.as_ref());
+        if condition.is_empty() {
+            condition = present.etag;
+        }
+    }
+    let job = client.update_job(job, JobChange { fields: Some(&fields), etag: &condition }).await?;
+    context.tell(&job, &format!("job {} is changed", job.id))
+}
+
+/// Reads a watch to its end, telling of each change. Answers what was seen last.
+async fn follow(
+    context: &Context,
+    id: &str,
+    watch: &mut JobWatch,
+    last: &mut JobProgress,
+    mut tell: impl FnMut(&JobProgress) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    while let Some(progress) = watch.next().await? {
+        tell(&progress)?;
+        if context.outlet.is_json() {
+            context.outlet.json_line(&json!({
+                "job_id": id,
+                "state": progress.job.state().as_str_name(),
+                "task_counts": to_value(&progress.counts)?,
+            }))?;
+        }
+        *last = progress;
+    }
+    Ok(())
+}
+
+/// Writes each change until the job is completed.
+async fn watch(context: &Context, client: &Client, id: &str) -> Result<Exit, Failure> {
+    let mut last = JobProgress::default();
+    let mut written = String::new();
+    let tell = |progress: &JobProgress| {
+        let state = render::words::name(progress.job.state().as_str_name(), "JOB_STATE_");
+        let line = format!("{state}: {}", render::job::counts_in_words(&progress.counts));
+        // The job may have changed in something that this line does not tell.
+        if line != written && !context.outlet.is_json() {
+            context.outlet.line(&line)?;
+            written = line;
+        }
+        Ok(())
+    };
+    follow(context, id, &mut client.follow_job(id), &mut last, tell).await?;
+    if last.job.state() != wire::JobState::Completed {
+        context.outlet.warn(&format!("job {id} is deleted"));
+    }
+    Ok(Exit::Done)
 }
 
 /// Waits until nothing more happens in a job.
@@ -90,35 +177,22 @@ async fn wait(
 ) -> Result<Exit, Failure> {
     let bar = CountBar::new(&context.outlet, "waiting");
     let mut last = JobProgress::default();
-    let waiting = async {
-        let mut watch = client.watch_job(id);
-        while let Some(progress) = watch.next().await? {
-            bar.job(&progress);
-            if context.outlet.is_json() {
-                context.outlet.json_line(&json!({
-                    "job_id": id,
-                    "state": progress.job.state().as_str_name(),
-                    "task_counts": to_value(&progress.counts)?,
-                }))?;
-            }
-            last = progress;
-        }
-        Ok::<(), Failure>(())
+    let mut watch = client.watch_job(id);
+    let tell = |progress: &JobProgress| {
+        bar.job(progress);
+        Ok(())
     };
+    let waiting = follow(context, id, &mut watch, &mut last, tell);
     let ended = match limit {
-        None => waiting.await,
-        Some(limit) => match tokio::time::timeout(limit, waiting).await {
-            Ok(ended) => ended,
-            Err(_late) => {
-                let counts = render::job::counts_in_words(&last.counts);
-                return Err(Failure::new(
-                    Exit::Failed,
-                    WaitError::Late { job: id.to_owned(), limit, counts },
-                ));
-            }
-        },
+        None => Some(waiting.await),
+        Some(limit) => tokio::time::timeout(limit, waiting).await.ok(),
     };
     drop(bar);
+    let Some(ended) = ended else {
+        let (job, counts) = (id.to_owned(), render::job::counts_in_words(&last.counts));
+        let limit = limit.unwrap_or_default();
+        return Err(Failure::new(Exit::Failed, WaitError::Late { job, limit, counts }));
+    };
     ended?;
     if !last.is_over() {
         return Err(Failure::new(Exit::NotFound, WaitError::Gone { job: id.to_owned() }));

@@ -9,13 +9,18 @@ mod account;
 mod context;
 mod dispatch;
 mod file;
+mod input;
 mod job;
+mod job_spec;
 mod logs;
 mod node;
 mod pool;
 mod spec;
+mod sweep;
 mod task;
+mod task_add;
 mod task_file;
+mod task_spec;
 mod token;
 
 pub(crate) use context::Context;

@@ -29,8 +29,10 @@ pub(crate) fn resources(limits: &LimitArgs) -> wire::ResourceRequests {
     wire::ResourceRequests {
         cpu_millis: limits.cpus.map_or(0, |cpus| cpus.0),
         memory_bytes: limits.memory.map_or(0, |memory| memory.bytes()),
+        disk_bytes: limits.disk.map_or(0, |disk| disk.bytes()),
         pids_max: limits.pids.unwrap_or_default(),
-        ..Default::default()
+        gpus: limits.gpus.unwrap_or_default(),
+        named: limits.named.iter().map(|named| (named.name.clone(), named.count)).collect(),
     }
 }
 

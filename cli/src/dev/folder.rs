@@ -15,6 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use muster_client::profile::Profile;
+use muster_runtime::secret::Secret;
 use muster_runtime::tls::write_private;
 
 use super::error::DevError;
@@ -140,16 +141,20 @@ fn env_text(profile: &Profile, ca_cert: &Path) -> String {
     let key = profile.key_text();
     let ca_cert = ca_cert.to_string_lossy();
     let values = [
-        ("MUSTER_ENDPOINT", profile.endpoint.to_string()),
-        ("MUSTER_ACCOUNT", profile.account.to_string()),
-        ("MUSTER_KEY", key.expose_str().unwrap_or_default().to_owned()),
-        ("MUSTER_CA_CERT", ca_cert.into_owned()),
+        ("MUSTER_ENDPOINT", Some(profile.endpoint.to_string())),
+        ("MUSTER_ACCOUNT", Some(profile.account.to_string())),
+        ("MUSTER_KEY", key.as_ref().and_then(Secret::expose_str).map(str::to_owned)),
+        ("MUSTER_CA_CERT", Some(ca_cert.into_owned())),
     ];
-    values.iter().map(|(name, value)| format!("export {name}={}\n", shell_words::quote(value))).collect()
+    let line = |(name, value): &(&str, Option<String>)| {
+        value.as_ref().map(|value| format!("export {name}={}\n", shell_words::quote(value)))
+    };
+    values.iter().filter_map(line).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use muster_client::Credential;
     use muster_model::{AccessKey, AccountName};
 
     use super::*;
@@ -181,7 +186,7 @@ mod tests {
         let profile = Profile {
             endpoint: "https://127.0.0.1:9000".parse().unwrap(),
             account: AccountName::parse("muster").unwrap(),
-            key: AccessKey::from_bytes([0; 32]),
+            credential: Credential::Key(AccessKey::from_bytes([0; 32])),
             authorities: vec![],
         };
         folder.write_env(&profile, Path::new("/it's here/ca.pem")).unwrap();

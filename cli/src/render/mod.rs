@@ -4,9 +4,13 @@
 //! left out of `-o json`, which shows the messages themselves.
 
 pub(crate) mod account;
+pub(crate) mod attempt;
+pub(crate) mod explain;
 pub(crate) mod file;
 pub(crate) mod job;
+pub(crate) mod job_node;
 pub(crate) mod node;
 pub(crate) mod pool;
+pub(crate) mod sweep;
 pub(crate) mod task;
 pub(crate) mod words;

@@ -14,7 +14,7 @@ pub(crate) const HEADINGS: [&str; 7] = ["id", "state", "slots", "cores", "memory
 /// A node as a row.
 #[must_use]
 pub(crate) fn row(node: &wire::ComputeNode) -> Vec<Field> {
-    let capacity = node.capacity.unwrap_or_default();
+    let capacity = node.capacity.clone().unwrap_or_default();
     vec![
         node.id.as_str().into(),
         words::state(node.state().as_str_name(), "NODE_STATE_"),
@@ -29,7 +29,7 @@ pub(crate) fn row(node: &wire::ComputeNode) -> Vec<Field> {
 /// A node as a record.
 #[must_use]
 pub(crate) fn record(node: &wire::ComputeNode) -> Vec<(&'static str, Field)> {
-    let capacity = node.capacity.unwrap_or_default();
+    let capacity = node.capacity.clone().unwrap_or_default();
     let mut fields: Vec<(&'static str, Field)> = vec![
         ("id", node.id.as_str().into()),
         ("pool", node.pool_id.as_str().into()),

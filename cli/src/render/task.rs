@@ -18,7 +18,7 @@ pub(crate) fn row(task: &wire::Task) -> Vec<Field> {
     vec![
         task.id.as_str().into(),
         state(task, &info),
-        Field::at_right(exit(&info)),
+        Field::at_right(exit(info.exit_code, info.signal)),
         Field::at_right(words::span_between(info.start_time.as_ref(), info.end_time.as_ref())),
         task.node_info.as_ref().map(|node| node.node_id.clone()).unwrap_or_default().into(),
         info.failure_info.map(|failure| cause(&failure)).unwrap_or_default().into(),
@@ -33,11 +33,12 @@ pub(crate) fn record(task: &wire::Task) -> Vec<(&'static str, Field)> {
     let mut fields: Vec<(&'static str, Field)> = vec![
         ("id", task.id.as_str().into()),
         ("job", task.job_id.as_str().into()),
+        ("sweep", sweep(task).into()),
         ("name", task.display_name.as_str().into()),
         ("command", task.command_line.as_str().into()),
         ("state", state(task, &info)),
         ("since", words::time(task.state_transition_time.as_ref()).into()),
-        ("exit", exit(&info).into()),
+        ("exit", exit(info.exit_code, info.signal).into()),
     ];
     if let Some(failure) = &info.failure_info {
         fields.push((
@@ -55,6 +56,13 @@ pub(crate) fn record(task: &wire::Task) -> Vec<(&'static str, Field)> {
         ("ended", words::time(info.end_time.as_ref()).into()),
         ("took", words::span_between(info.start_time.as_ref(), info.end_time.as_ref()).into()),
     ]);
+    if info.memory_bytes > 0 {
+        fields.push(("memory now", words::size(info.memory_bytes).into()));
+    }
+    if !info.nodes_lost.is_empty() {
+        fields.push(("nodes lost", Field::toned(info.nodes_lost.join(", "), Tone::Bad)));
+    }
+    fields.push(("etag", task.etag.as_str().into()));
     if let Some(usage) = &task.usage {
         fields.push(("peak memory", words::size(usage.peak_memory_bytes).into()));
         let (user, kernel) =
@@ -88,11 +96,22 @@ fn state(task: &wire::Task, info: &wire::TaskExecutionInfo) -> Field {
     words::state(task.state().as_str_name(), "TASK_STATE_")
 }
 
-fn exit(info: &wire::TaskExecutionInfo) -> String {
-    match (info.exit_code, info.signal) {
+/// How a command ended: its exit code, or the signal that ended it.
+#[must_use]
+pub(crate) fn exit(code: Option<i32>, signal: Option<i32>) -> String {
+    match (code, signal) {
         (_, Some(signal)) => format!("signal {signal}"),
         (Some(code), None) => code.to_string(),
         (None, None) => String::new(),
+    }
+}
+
+/// The sweep that a task is a member of, and its number there.
+fn sweep(task: &wire::Task) -> String {
+    match (task.sweep_id.as_str(), task.sweep_number) {
+        ("", _) => String::new(),
+        (sweep, Some(number)) => format!("{sweep}, number {number}"),
+        (sweep, None) => sweep.to_owned(),
     }
 }
 

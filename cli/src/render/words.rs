@@ -32,10 +32,26 @@ pub(crate) fn span_between(
 /// A span of time in words, to a precision that matters: `1h30m`, `12s`, `350ms`.
 #[must_use]
 pub(crate) fn span(span: Option<&prost_types::Duration>) -> String {
-    let Some(span) = span else { return String::new() };
+    if span.is_none() { String::new() } else { span_of_micros(micros_of(span)) }
+}
+
+/// Two spans of time together, in words. Empty without both.
+#[must_use]
+pub(crate) fn span_of_both(
+    one: Option<&prost_types::Duration>,
+    other: Option<&prost_types::Duration>,
+) -> String {
+    if one.is_none() && other.is_none() {
+        return String::new();
+    }
+    span_of_micros(micros_of(one).saturating_add(micros_of(other)))
+}
+
+fn micros_of(span: Option<&prost_types::Duration>) -> u64 {
+    let Some(span) = span else { return 0 };
     let seconds = u64::try_from(span.seconds).unwrap_or_default();
     let nanos = u64::try_from(span.nanos).unwrap_or_default();
-    span_of_micros(seconds.saturating_mul(1_000_000).saturating_add(nanos / 1000))
+    seconds.saturating_mul(1_000_000).saturating_add(nanos / 1000)
 }
 
 fn span_of_micros(micros: u64) -> String {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_client::transfer::{Download, TransferError};
-use muster_client::{CallError, Client, ErrorKind, TaskFeed, TaskSeen};
+use muster_client::{CallError, Client, ErrorKind, JobChange, TaskFeed, TaskSeen};
 use muster_proto::wire;
 use muster_proto::wire::output_manifest_entry::Destination;
 use tokio::task::JoinHandle;
@@ -125,7 +125,7 @@ impl Run {
         self.closing = Some(tokio::spawn(async move {
             let on_all_tasks_complete = wire::OnAllTasksComplete::TerminateJob.into();
             let job = wire::Job { id, on_all_tasks_complete, ..Default::default() };
-            if let Err(error) = client.update_job(job, &["on_all_tasks_complete"]).await {
+            if let Err(error) = client.update_job(job, JobChange::of(&["on_all_tasks_complete"])).await {
                 tracing::warn!(%error, "the job of the run does not end by itself");
             }
         }));

@@ -9,7 +9,10 @@ mod job;
 mod node;
 mod pages;
 mod pool;
+mod sweep;
 mod task;
 mod token;
 
+pub use job::JobChange;
 pub use pages::{Pages, Selection};
+pub use sweep::SweepNumbers;

@@ -1,4 +1,4 @@
-//! The client against a controller that fails as a test wants: retries, transfers, watches, logs.
+//! The client against a controller that fails as a test wants: retries, transfers, watches, logs, streams of tasks.
 //!
 //! Each test sets up a `Fake` with its faults, uses the client as a program would, and looks at both ends: what came out
 //! here and what arrived there. What needs real daemons is in tests/e2e.
@@ -11,6 +11,8 @@
 )]
 
 mod support;
+mod task_streams;
+mod watches;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use muster_client::logs::{LogEvent, OutputStream};
 use muster_client::transfer::{Download, Progress, Silent, TransferError, find_files};
-use muster_client::{CallError, Client, ErrorKind, TaskBatcher};
+use muster_client::{CallError, Client, ErrorKind};
 use muster_proto::convert::status_busy;
 use muster_proto::wire;
 use muster_proto::wire::read_file_response::Body;
@@ -82,6 +84,25 @@ async fn a_refusal_is_not_tried_again() {
 }
 
 #[tokio::test]
+async fn a_change_is_made_anew_when_the_task_has_changed_meanwhile() {
+    let fake = Fake::default();
+    let limit = wire::TaskConstraints { max_task_retry_count: Some(1), ..Default::default() };
+    let task = wire::Task { constraints: Some(limit), etag: "1".into(), ..Default::default() };
+    fake.world().tasks.task.send_replace(task);
+    fake.world().tasks.etags = vec!["3".into(), "2".into()];
+    let client = fake.serve().await;
+    let second = prost_types::Duration { seconds: 1, nanos: 0 };
+    let change = |limits: &mut wire::TaskConstraints| limits.max_wall_clock_time = Some(second);
+    let changed = in_time(client.change_task("j", "t", change)).await.unwrap().constraints.unwrap();
+    assert_eq!((changed.max_wall_clock_time, changed.max_task_retry_count), (Some(second), Some(1)));
+    // One that never keeps still is told, and not tried for ever.
+    fake.world().tasks.etags = (10..30).map(|etag| etag.to_string()).collect();
+    let error = in_time(client.change_task("j", "t", change)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(fake.world().tasks.etags.len(), 15);
+}
+
+#[tokio::test]
 async fn a_controller_that_stays_away_is_an_error_in_words() {
     // Nobody listens on the port of a listener that is gone.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -98,14 +119,11 @@ async fn tasks_that_a_busy_controller_did_not_take_are_given_again() {
     fake.world().tasks.busy = vec!["2".into(), "2".into(), "3".into()];
     fake.world().tasks.added = vec!["4".into()];
     let client = fake.serve().await;
-    let mut batcher = TaskBatcher::new();
-    for number in 1..=4 {
-        assert!(batcher.push(number * 10, &format!(r#"{{"id": "{number}"}}"#)).unwrap().is_none());
-    }
-    let added = in_time(client.add_tasks("job", batcher.finish())).await.unwrap();
-    let told: Vec<(u64, &str, bool)> =
-        added.iter().map(|added| (added.line, added.task_id.as_str(), added.refusal.is_none())).collect();
-    assert_eq!(told, [(10, "1", true), (20, "2", true), (30, "3", true), (40, "4", false)]);
+    let task = |id: u32| wire::Task { id: id.to_string(), ..Default::default() };
+    let added = in_time(client.create_tasks("job", (1..=4).map(task).collect())).await.unwrap();
+    let told: Vec<(&str, bool)> =
+        added.iter().map(|added| (added.task_id.as_str(), added.refusal.is_none())).collect();
+    assert_eq!(told, [("1", true), ("2", true), ("3", true), ("4", false)]);
     assert_eq!(fake.world().tasks.added, ["4", "1", "3", "2"]);
     let ids = fake.world().request_ids.clone();
     assert_eq!(
@@ -310,7 +328,7 @@ fn a_path_that_leaves_the_folder_is_refused() {
     assert_eq!(below.target, Path::new("/tmp/x/1.png"));
 }
 
-// ------------------------------------------------------------------------------------------ watch and logs
+// --------------------------------------------------------------------------------------------------- logs
 
 fn task(state: wire::TaskState, attempt: u32, stdout_bytes: u64) -> wire::Task {
     let stdout = Some(wire::OutputExcerpt { total_bytes: stdout_bytes, ..Default::default() });
@@ -319,23 +337,6 @@ fn task(state: wire::TaskState, attempt: u32, stdout_bytes: u64) -> wire::Task {
 
 fn bytes(text: &'static str) -> Result<Body, Status> {
     Ok(Body::Chunk(Bytes::from_static(text.as_bytes())))
-}
-
-#[tokio::test]
-async fn a_watch_goes_on_after_a_break_and_ends_when_the_task_does() {
-    let fake = Fake::default();
-    fake.world().tasks.break_watch = true;
-    fake.world().tasks.task.send_replace(task(wire::TaskState::Running, 1, 0));
-    let client = fake.serve().await;
-    let mut watch = client.watch_task("j", "t");
-    for _ in 0..2 {
-        let seen = in_time(watch.next()).await.unwrap().unwrap();
-        assert_eq!(seen.state(), wire::TaskState::Running);
-    }
-    fake.world().tasks.task.send_replace(task(wire::TaskState::Completed, 1, 0));
-    assert_eq!(in_time(watch.next()).await.unwrap().unwrap().state(), wire::TaskState::Completed);
-    assert!(in_time(watch.next()).await.unwrap().is_none());
-    assert_eq!(fake.world().tasks.watches, 2);
 }
 
 #[tokio::test]
