@@ -11,6 +11,11 @@ impl Chance {
         Self(seed)
     }
 
+    /// The stream of one thing. It does not depend on what else happens, so a story that loses a part keeps the rest.
+    pub(crate) fn of(seed: u64, name: &str) -> Self {
+        Self::new(name.bytes().fold(seed, |sum, byte| Self::new(sum ^ u64::from(byte)).next()))
+    }
+
     pub(crate) const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -24,8 +29,23 @@ impl Chance {
         self.next() % end
     }
 
+    /// A number below `end`, which is neither 0 nor above 256.
+    pub(crate) fn byte_below(&mut self, end: u64) -> u8 {
+        u8::try_from(self.below(end)).unwrap_or(u8::MAX)
+    }
+
     /// True once in `n` times.
     pub(crate) const fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
+    }
+
+    /// One of several, of which there is at least one.
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[usize::try_from(self.below(of.len() as u64)).unwrap_or(0)]
+    }
+
+    /// `some` once in `n` times.
+    pub(crate) fn maybe<T>(&mut self, n: u64, some: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.one_in(n).then(|| some(self))
     }
 }

@@ -1,56 +1,67 @@
 //! The controller of the simulation: the real core, the store that it writes to, and a crash that loses the rest.
 //!
-//! One step is decided, committed and only then answered, as in the real engine; the core recounts its invariants after
-//! each.
+//! One step is decided, committed and only then answered, as in the real engine. The core recounts its invariants after
+//! some of the steps, and at every crash what the store would load is compared with what is about to be lost. A panic of
+//! either is a broken promise like any other, so that its story can be told.
 
+use crate::broken::{Broken, broken, promise};
+use crate::machine::Machine;
+use crate::names::{account, node, parsed, pool, pool_of};
+use crate::translate::SLOTS;
 use muster_controller_core::effect::Effect;
+use muster_controller_core::explain::Explanation;
 use muster_controller_core::input::{Command, Input, NewAccount, NewToken, NodeInput};
+use muster_controller_core::record::Record;
 use muster_controller_core::reject::Reject;
 use muster_controller_core::reply::{CreatedNode, Reply};
 use muster_controller_core::{Core, Settings};
 use muster_model::account::AccessKey;
-use muster_model::node::{Capabilities, MachineFacts};
 use muster_model::spec::PoolSpec;
 use muster_model::state::{JobDefaultOrder, NodeFillType, OnLeaseExpiry};
-use muster_model::{AccountName, Digest, NodeId, PoolId, Resources, Timestamp, TokenId, limits};
-use muster_store::{MemoryStore, Store};
+use muster_model::{Digest, TaskKey, Timestamp, TokenId, limits};
+use muster_store::{MemoryStore, Reader, Store, StoreError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// The only pool's slots for each node.
-pub(crate) const SLOTS: u32 = 2;
+/// A recount costs as much as a hundred steps; this often every kind of step is still looked at in every run of the tests.
+const RECOUNT_EVERY: u64 = 8;
 
 /// A controller that may be down.
-#[derive(Debug)]
 pub(crate) struct Controller {
     store: MemoryStore,
+    reader: Arc<dyn Reader>,
     core: Option<Core>,
+    steps: u64,
 }
 
 /// What one input led to.
 pub(crate) struct Answer {
     pub(crate) reply: Result<Reply, Reject>,
     pub(crate) effects: Vec<Effect>,
+    pub(crate) records: Vec<Record>,
 }
 
-pub(crate) fn account() -> AccountName {
-    parsed(AccountName::parse("studio"))
+/// Runs what may panic; the words of the panic.
+fn guarded<T>(promise: &'static str, run: impl FnOnce() -> T) -> Result<T, Broken> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        let words = payload.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| payload.downcast_ref::<&str>().copied());
+        broken(promise, words.unwrap_or("a panic without words"))
+    })
 }
 
-pub(crate) fn pool_id() -> PoolId {
-    parsed(PoolId::parse("render"))
-}
-
-/// For the literals of the simulation itself.
-#[expect(clippy::expect_used, reason = "a literal that does not parse is a fault of the simulation")]
-pub(crate) fn parsed<T, E: std::fmt::Debug>(result: Result<T, E>) -> T {
-    result.expect("a literal of the simulation")
+fn of_store(error: &StoreError) -> Broken {
+    broken("the store takes what the core decides", error.to_string())
 }
 
 impl Controller {
-    /// A controller with an account and an empty pool.
-    pub(crate) fn new(now: Timestamp) -> Self {
-        let mut controller = Self { store: MemoryStore::new(), core: None };
-        controller.start(now);
+    /// A controller with an account and two empty pools.
+    pub(crate) fn new(now: Timestamp) -> Result<Self, Broken> {
+        let store = MemoryStore::new();
+        let reader = store.reader();
+        let mut controller = Self { store, reader, core: None, steps: 0 };
+        controller.start(now)?;
         let key = AccessKey::from_bytes([7; 32]);
         let new = NewAccount {
             name: account(),
@@ -59,53 +70,77 @@ impl Controller {
             primary: key.clone(),
             secondary: key,
         };
-        parsed(controller.command(Command::CreateAccount(new), now).reply);
-        let pool = PoolSpec {
-            id: pool_id(),
-            display_name: String::new(),
-            target_dedicated_nodes: 0,
-            task_slots_per_node: SLOTS,
-            node_fill_type: NodeFillType::Spread,
-            job_default_order: JobDefaultOrder::None,
-            start_task: None,
-            resize_timeout: limits::RESIZE_TIMEOUT_DEFAULT,
-            on_lease_expiry: OnLeaseExpiry::Kill,
-            metadata: Vec::new(),
-        };
-        parsed(controller.command(Command::CreatePool(pool), now).reply);
-        controller
+        parsed(controller.command(Command::CreateAccount(new), now)?.reply);
+        for (number, node_fill_type) in [(0, NodeFillType::Spread), (1, NodeFillType::Pack)] {
+            let pool = PoolSpec {
+                id: pool(number),
+                display_name: String::new(),
+                target_dedicated_nodes: 0,
+                task_slots_per_node: SLOTS,
+                node_fill_type,
+                job_default_order: JobDefaultOrder::None,
+                start_task: None,
+                resize_timeout: limits::RESIZE_TIMEOUT_DEFAULT,
+                on_lease_expiry: OnLeaseExpiry::Kill,
+                metadata: Vec::new(),
+            };
+            parsed(controller.command(Command::CreatePool(pool), now)?.reply);
+        }
+        Ok(controller)
     }
 
     /// Starts from what the store holds.
-    pub(crate) fn start(&mut self, now: Timestamp) {
-        let rows = parsed(self.store.load());
-        self.core = Some(Core::load(rows, Settings::default(), now));
+    pub(crate) fn start(&mut self, now: Timestamp) -> Result<(), Broken> {
+        self.core = Some(self.loaded(now)?);
+        Ok(())
     }
 
-    /// kill -9.
-    pub(crate) fn crash(&mut self) {
-        self.core = None;
+    fn loaded(&mut self, now: Timestamp) -> Result<Core, Broken> {
+        let rows = self.store.load_all().map_err(|error| of_store(&error))?;
+        guarded("what the store holds can be loaded", || Core::load(rows, Settings::default(), now))
+    }
+
+    /// kill -9. What is lost must be what loading gives back.
+    pub(crate) fn crash(&mut self, now: Timestamp) -> Result<(), Broken> {
+        let Some(mut core) = self.core.take() else { return Ok(()) };
+        core.forget_sessions(now);
+        let (lost, loaded) = (core.portrait(), self.loaded(now)?.portrait());
+        promise("the recovery law", lost == loaded, || {
+            let differs = lost.lines().zip(loaded.lines()).enumerate().find(|(_, (a, b))| a != b);
+            let (line, (a, b)) = differs.unwrap_or_default();
+            let before: Vec<_> = lost.lines().take(line).collect();
+            let context = before.iter().rev().take(30).rev().copied().collect::<Vec<_>>().join("\n");
+            format!("{context}\nlive:   {a}\nloaded: {b}")
+        })
     }
 
     pub(crate) const fn is_up(&self) -> bool {
         self.core.is_some()
     }
 
-    pub(crate) fn command(&mut self, command: Command, now: Timestamp) -> Answer {
+    pub(crate) fn reader(&self) -> &dyn Reader {
+        &*self.reader
+    }
+
+    pub(crate) fn command(&mut self, command: Command, now: Timestamp) -> Result<Answer, Broken> {
         self.handle(Input::Client { account: account(), request_id: None, command }, now)
     }
 
     /// One step: decided, committed, and only then answered.
-    pub(crate) fn handle(&mut self, input: Input, now: Timestamp) -> Answer {
+    pub(crate) fn handle(&mut self, input: Input, now: Timestamp) -> Result<Answer, Broken> {
         let Some(core) = &mut self.core else {
-            return Answer { reply: Ok(Reply::Done), effects: Vec::new() };
+            return Ok(Answer { reply: Ok(Reply::Done), effects: Vec::new(), records: Vec::new() });
         };
-        match core.handle(input, now) {
-            Err(reject) => Answer { reply: Err(reject), effects: Vec::new() },
+        let decided = guarded("the core never panics", || core.handle(input, now))?;
+        match decided {
+            Err(reject) => Ok(Answer { reply: Err(reject), effects: Vec::new(), records: Vec::new() }),
             Ok(step) => {
-                parsed(self.store.commit(&step.records));
-                core.check(now);
-                Answer { reply: Ok(step.reply), effects: step.effects }
+                self.store.commit(&step.records).map_err(|error| of_store(&error))?;
+                self.steps += 1;
+                if self.steps.is_multiple_of(RECOUNT_EVERY) {
+                    guarded("the core's own recount", || core.check(now))?;
+                }
+                Ok(Answer { reply: Ok(step.reply), effects: step.effects, records: step.records })
             }
         }
     }
@@ -114,34 +149,22 @@ impl Controller {
         self.core.as_ref()?.next_deadline().map(|(at, _)| at)
     }
 
+    pub(crate) fn explain(&self, task: &TaskKey, now: Timestamp) -> Option<Result<Explanation, Reject>> {
+        Some(self.core.as_ref()?.explain_task(&account(), &task.job, &task.task, now))
+    }
+
     /// Makes a node of a new machine.
-    pub(crate) fn join(&mut self, node: &NodeId, now: Timestamp) {
-        let token = parsed(TokenId::parse(node.as_str()));
+    pub(crate) fn join(&mut self, machine: usize, now: Timestamp) -> Result<Machine, Broken> {
+        let joined = Machine::new(node(machine));
+        let token = parsed(TokenId::parse(joined.id.as_str()));
         let secret_hash = Digest::from_bytes([1; 32]);
         let expires = now.after(Duration::from_secs(60));
-        let new = NewToken { id: token.clone(), secret_hash, pool: pool_id(), expires, uses: 1 };
-        parsed(self.command(Command::CreateJoinToken(new), now).reply);
-        let created = CreatedNode { node: node.clone(), account: None, pool: None };
-        let join = NodeInput::Join { token, secret_hash, node: created, facts: Box::new(facts()) };
-        parsed(self.handle(Input::Node(join), now).reply);
-    }
-
-    /// Every task with its state, as the store holds it.
-    pub(crate) fn tasks(&mut self) -> Vec<muster_controller_core::record::TaskStateRow> {
-        parsed(self.store.load()).tasks.into_iter().map(|(_, state)| state).collect()
-    }
-}
-
-pub(crate) fn facts() -> MachineFacts {
-    MachineFacts {
-        machine_id: "machine".to_owned(),
-        boot_id: "boot".to_owned(),
-        hostname: "host".to_owned(),
-        ip_address: "192.0.2.1".to_owned(),
-        agent_version: "sim".to_owned(),
-        os: "sim".to_owned(),
-        capacity: Resources { slots: 0, cpu_millis: 2000, memory_bytes: 1 << 30, disk_bytes: 1 << 40 },
-        capabilities: Capabilities::default(),
-        boot_time: Timestamp::EPOCH,
+        let new = NewToken { id: token.clone(), secret_hash, pool: pool(pool_of(machine)), expires, uses: 1 };
+        parsed(self.command(Command::CreateJoinToken(new), now)?.reply);
+        let created = CreatedNode { node: joined.id.clone(), account: None, pool: None };
+        let facts = Box::new(joined.facts());
+        let join = NodeInput::Join { token, secret_hash, node: created, facts };
+        parsed(self.handle(Input::Node(join), now)?.reply);
+        Ok(joined)
     }
 }

@@ -2,18 +2,26 @@
 //!
 //! Processes belong to the machine, not to the agent: they live on when the agent crashes, as under a real supervisor, and
 //! their exit records wait until they are acknowledged. The supervisor also keeps the lease that the agent last told it
-//! of, and ends every process when it runs out: a dead agent cannot.
+//! of, and each process's wall-clock limit, and ends what outlives them: a dead agent cannot. A boot ends everything, and
+//! the clock that leases count on begins anew.
 
 use muster_agent_core::input::{Ended, EndedBy, Exit, Supervised, SupervisedState};
 use muster_agent_core::{Agent, Effect, Input, Monotonic, Now, Record, Subject};
-use muster_model::{AttemptId, NodeId, Timestamp, Usage};
+use muster_model::node::{Capabilities, MachineFacts};
+use muster_model::{AttemptId, NamedCounts, NodeId, Resources, Timestamp, Usage};
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// GPUs of each machine.
+pub(crate) const GPUS: u32 = 2;
+/// Licences of each machine.
+const LICENCES: u64 = 2;
 
 /// A process, or what is left of it.
 #[derive(Debug, Clone)]
 pub(crate) enum Process {
-    /// It runs since then.
-    Running(Timestamp),
+    /// It runs since then, and may until then.
+    Running { since: Timestamp, until: Option<Timestamp> },
     /// It ended and its record waits.
     Exited(Exit),
 }
@@ -31,12 +39,23 @@ pub(crate) struct Machine {
     /// Until when processes may run, as the supervisor was told.
     pub(crate) lease_until: Option<Timestamp>,
     pub(crate) gone: bool,
+    /// How often it was booted.
+    pub(crate) boot: u32,
+    booted_at: Timestamp,
+    /// The journal is of an earlier boot.
+    rebooted: bool,
 }
 
-/// The moment on a machine whose clock runs as the world's does.
-pub(crate) fn moment(now: Timestamp) -> Now {
-    let micros = u64::try_from(now.as_micros()).unwrap_or(0);
-    Now { monotonic: Monotonic::since_boot(std::time::Duration::from_micros(micros)), wall: now }
+/// What a machine offers beside slots.
+pub(crate) fn capacity() -> Resources {
+    Resources {
+        slots: 0,
+        cpu_millis: 2_000,
+        memory_bytes: 1 << 30,
+        disk_bytes: 1 << 40,
+        gpus: GPUS,
+        named: NamedCounts::new([("licence".to_owned(), LICENCES)]),
+    }
 }
 
 impl Machine {
@@ -50,6 +69,9 @@ impl Machine {
             processes: BTreeMap::new(),
             lease_until: None,
             gone: false,
+            boot: 0,
+            booted_at: Timestamp::EPOCH,
+            rebooted: false,
         }
     }
 
@@ -57,14 +79,42 @@ impl Machine {
         self.agent.is_some() && !self.gone
     }
 
+    pub(crate) fn facts(&self) -> MachineFacts {
+        MachineFacts {
+            machine_id: format!("machine of {}", self.id),
+            boot_id: format!("boot {}", self.boot),
+            hostname: "host".to_owned(),
+            ip_address: "192.0.2.1".to_owned(),
+            agent_version: "sim".to_owned(),
+            os: "sim".to_owned(),
+            capacity: capacity(),
+            capabilities: Capabilities::default(),
+            boot_time: self.booted_at,
+        }
+    }
+
+    /// This moment on the machine's two clocks.
+    fn moment(&self, now: Timestamp) -> Now {
+        Now { monotonic: Monotonic::since_boot(now.since(self.booted_at)), wall: now }
+    }
+
+    /// When a time of the machine's own clock comes.
+    fn when(&self, at: Monotonic) -> Timestamp {
+        self.booted_at.after(at.as_duration())
+    }
+
     /// Starts the agent on its journal and tells it what the supervisor holds.
     pub(crate) fn start(&mut self, now: Timestamp) -> Vec<Effect> {
         self.incarnation += 1;
-        self.agent = Some(Agent::load(self.journal.iter().cloned(), false, moment(now)));
+        let journal = std::mem::take(&mut self.journal);
+        let rebooted = std::mem::take(&mut self.rebooted);
+        let agent = Agent::load(journal, rebooted, self.moment(now)).with_gpus(GPUS);
+        self.journal = agent.ledger().snapshot();
+        self.agent = Some(agent);
         let held = self.processes.iter().map(|(attempt, process)| Supervised {
             subject: Subject::Attempt(attempt.clone()),
             state: match process {
-                Process::Running(since) => SupervisedState::Running(*since),
+                Process::Running { since, .. } => SupervisedState::Running(*since),
                 Process::Exited(exit) => SupervisedState::Exited(exit.clone()),
             },
         });
@@ -78,39 +128,89 @@ impl Machine {
         self.session = None;
     }
 
+    /// Power off and on: no process survives it. Answers those that ran.
+    pub(crate) fn reboot(&mut self, now: Timestamp) -> Vec<(AttemptId, Exit)> {
+        self.crash();
+        self.boot += 1;
+        self.booted_at = now;
+        self.rebooted = true;
+        self.lease_until = None;
+        let running: Vec<AttemptId> = self.running().cloned().collect();
+        let ends = running.into_iter().filter_map(|attempt| {
+            let exit = self.end_process(&attempt, Ended::Rebooted, EndedBy::Itself, now)?;
+            Some((attempt, exit))
+        });
+        ends.collect()
+    }
+
     /// Tells the agent something and keeps its journal; what else is to be done is returned.
     pub(crate) fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        let moment = self.moment(now);
         let Some(agent) = &mut self.agent else { return Vec::new() };
+        let done = agent.handle(input, moment);
         let mut effects = Vec::new();
-        for effect in agent.handle(input, moment(now)) {
-            match effect {
-                Effect::Append(record) => {
-                    if let Record::Lease(until) = &record {
-                        self.lease_until = until.map(|until| Timestamp::EPOCH.after(until.as_duration()));
-                    }
-                    self.journal.push(record);
+        for effect in done {
+            if let Effect::Append(record) = effect {
+                if let Record::Lease(until) = &record {
+                    self.lease_until = until.map(|until| self.when(until));
                 }
-                other @ (Effect::Send { .. }
-                | Effect::CloseSession(_)
-                | Effect::Stage(_)
-                | Effect::Launch { .. }
-                | Effect::Cancel(_)
-                | Effect::Kill { .. }
-                | Effect::AcknowledgeExit(_)
-                | Effect::Collect { .. }
-                | Effect::RemoveDirectories(_)
-                | Effect::Leave
-                | Effect::Stopped) => effects.push(other),
+                self.journal.push(record);
+            } else {
+                effects.push(effect);
             }
         }
         effects
     }
 
+    /// What the agent's own recount finds.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.agent.as_ref().map_or(Ok(()), |agent| agent.check().map_err(|violation| violation.to_string()))
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         let agent = self.agent.as_ref().and_then(Agent::next_deadline);
-        let agent = agent.map(|(at, _)| Timestamp::EPOCH.after(at.as_duration()));
-        let supervisor = self.lease_until.filter(|_| self.running().next().is_some());
-        agent.into_iter().chain(supervisor).min()
+        let agent = agent.map(|(at, _)| self.when(at));
+        let lease = self.lease_until.filter(|_| self.running().next().is_some());
+        let limits = self.processes.values().filter_map(|process| match process {
+            Process::Running { until, .. } => *until,
+            Process::Exited(_) => None,
+        });
+        agent.into_iter().chain(lease).chain(limits.min()).min()
+    }
+
+    /// Starts a process, unless the supervisor knows of it: then this was asked before.
+    pub(crate) fn launch(
+        &mut self,
+        attempt: &AttemptId,
+        wall_clock: Option<Duration>,
+        now: Timestamp,
+    ) -> bool {
+        if self.processes.contains_key(attempt) {
+            return false;
+        }
+        let until = wall_clock.map(|limit| now.after(limit));
+        self.processes.insert(attempt.clone(), Process::Running { since: now, until });
+        true
+    }
+
+    /// Sets another wall-clock limit, counted from the start of the process.
+    pub(crate) fn limit(&mut self, attempt: &AttemptId, wall_clock: Option<Duration>) {
+        if let Some(Process::Running { since, until }) = self.processes.get_mut(attempt) {
+            *until = wall_clock.map(|limit| since.after(limit));
+        }
+    }
+
+    /// The processes that the supervisor ends now, and why.
+    pub(crate) fn overdue(&self, now: Timestamp) -> Vec<(AttemptId, EndedBy)> {
+        let lease_over = self.lease_until.is_some_and(|at| at <= now);
+        let due = self.processes.iter().filter_map(|(attempt, process)| match process {
+            Process::Running { .. } if lease_over => Some((attempt.clone(), EndedBy::LeaseEnded)),
+            Process::Running { until: Some(until), .. } if *until <= now => {
+                Some((attempt.clone(), EndedBy::WallClock))
+            }
+            Process::Running { .. } | Process::Exited(_) => None,
+        });
+        due.collect()
     }
 
     /// Ends a process, if it still runs; its exit record.
@@ -121,14 +221,14 @@ impl Machine {
         by: EndedBy,
         now: Timestamp,
     ) -> Option<Exit> {
-        let Some(Process::Running(since)) = self.processes.get(attempt) else { return None };
+        let Some(Process::Running { since, .. }) = self.processes.get(attempt) else { return None };
         let exit = Exit {
             ended,
             by,
             start_time: Some(*since),
             end_time: now,
             usage: Usage::default(),
-            oom_kills: 0,
+            oom_kills: u64::from(by == EndedBy::OutOfMemory),
         };
         self.processes.insert(attempt.clone(), Process::Exited(exit.clone()));
         Some(exit)
@@ -136,7 +236,7 @@ impl Machine {
 
     pub(crate) fn running(&self) -> impl Iterator<Item = &AttemptId> {
         self.processes.iter().filter_map(|(attempt, process)| match process {
-            Process::Running(_) => Some(attempt),
+            Process::Running { .. } => Some(attempt),
             Process::Exited(_) => None,
         })
     }
