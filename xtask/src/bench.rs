@@ -3,6 +3,7 @@
 //! Figures only; nothing here passes or fails. The floor is what the machine does without Muster: starting `/bin/true` from
 //! as many threads as the node has slots.
 
+use crate::bulk;
 use crate::cluster::{Cluster, build};
 use crate::run::{check, say, target};
 use anyhow::{Context, ensure};
@@ -19,6 +20,9 @@ pub(crate) struct Options {
     /// Pairs of `muster run -- true` and `muster version`
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pairs: u32,
+    /// Tasks of the sweep and of the file that only fill the queue
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    queued: u32,
 }
 
 /// Slots of the one node, and threads of the floor.
@@ -35,6 +39,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     cluster.run(&["run", "--pool", "default", "--", "true"])?;
     latency(&cluster, options.pairs)?;
     throughput(&cluster, options.tasks)?;
+    bulk::measure(&cluster, options.queued)?;
     cluster.stop()
 }
 

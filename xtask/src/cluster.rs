@@ -67,6 +67,31 @@ impl Cluster {
         capture(&mut self.muster(arguments))
     }
 
+    /// Bytes of memory that the cluster's process of this name has resident now.
+    pub(crate) fn memory(&self, name: &str) -> anyhow::Result<u64> {
+        let pid = self.process(name)?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        Ok(kib.with_context(|| format!("/proc/{pid}/status has no VmRSS"))? * 1024)
+    }
+
+    /// The process below `muster dev` whose program has this name.
+    fn process(&self, name: &str) -> anyhow::Result<u32> {
+        let mut open = vec![self.dev.id()];
+        while let Some(pid) = open.pop() {
+            let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            if program.file_name().is_some_and(|file| file == name) {
+                return Ok(pid);
+            }
+            for thread in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+                let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+                open.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+            }
+        }
+        bail!("no process '{name}' below muster dev")
+    }
+
     /// Stops the cluster as Ctrl-C would and waits until it is gone.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         interrupt(&self.dev)?;

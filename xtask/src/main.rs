@@ -4,6 +4,7 @@
 //! chore is a file; what they share (running programs, timing) is in `run` and `cluster`.
 
 mod bench;
+mod bulk;
 mod cluster;
 mod demo;
 mod run;
