@@ -30,9 +30,17 @@ impl HttpServer {
     /// # Errors
     /// When no port can be had.
     pub fn start(files: &[(&str, &[u8])]) -> anyhow::Result<Self> {
+        Self::start_at("127.0.0.1:0", files)
+    }
+
+    /// Serves files by path at an address: where another server was before.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub fn start_at(address: &str, files: &[(&str, &[u8])]) -> anyhow::Result<Self> {
         let files: BTreeMap<String, Vec<u8>> =
             files.iter().map(|(path, content)| ((*path).to_owned(), content.to_vec())).collect();
-        let listener = TcpListener::bind(("127.0.0.1", 0)).context("cannot listen on the loopback")?;
+        let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
         let address = listener.local_addr()?;
         let hits = Arc::new(AtomicUsize::new(0));
         let stop = Arc::new(AtomicBool::new(false));

@@ -23,6 +23,7 @@ pub mod split;
 pub mod tmpfs;
 pub mod user;
 pub mod wait;
+pub mod work;
 
 pub use api::Api;
 pub use cluster::Cluster;

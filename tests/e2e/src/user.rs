@@ -184,6 +184,12 @@ impl User {
         wait_until(deadline, &what, || Ok(when(self.shared_lines(name).len() >= count)))
     }
 
+    /// The path of one of the programs under test.
+    #[must_use]
+    pub fn binary(&self, name: &str) -> String {
+        self.binaries.join(name).to_string_lossy().into_owned()
+    }
+
     /// One of the settings that a user exports.
     ///
     /// # Errors
