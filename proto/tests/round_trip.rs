@@ -89,7 +89,7 @@ proptest! {
         attempt in values::attempt_id(), phase in values::phase(), time in values::time(),
     ) {
         prop_assert_eq!(through::<wire::AttemptRef, AttemptId>(&attempt), attempt.clone());
-        let held = HeldAttempt { attempt: attempt.clone(), phase };
+        let held = HeldAttempt { attempt: attempt.clone(), phase, incarnation: attempt.number.into() };
         prop_assert_eq!(through::<wire::HeldAttempt, HeldAttempt>(&held), held);
         let progress = Progress { attempt, phase, time };
         prop_assert_eq!(through::<wire::AttemptProgress, Progress>(&progress), progress);

@@ -367,6 +367,9 @@ pub struct HeldAttempt {
     pub attempt: AttemptId,
     /// Where it is.
     pub phase: AttemptPhase,
+    /// The incarnation of its task, which is the task's place in the order of creation (of a preparation or release task,
+    /// the job's); 0 when the agent does not know it.
+    pub incarnation: u64,
 }
 
 /// A report with the number under which the agent keeps it until it is acknowledged.

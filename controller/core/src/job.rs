@@ -332,7 +332,7 @@ impl Job {
                 let waits = self.graph.explain(waiter, &self.book());
                 let why =
                     waits.iter().find(|wait| wait.hopeless).map(ToString::to_string).unwrap_or_default();
-                let words = format!("it {why}; reactivate the tasks at fault, then this one");
+                let words = format!("it {why}; reactivate this one after that");
                 Some((ExecutionResult::Failure, Some(FailureInfo::new(Cause::DependencyFailed, words))))
             }
         }

@@ -102,6 +102,8 @@ impl Node {
     pub(crate) fn closed(&self) -> Option<Closed> {
         match self.row.state {
             NodeState::Idle | NodeState::Running => {}
+            // Offline is what the reference calls an idle node without scheduling.
+            NodeState::Offline => return Some(Closed::SchedulingDisabled),
             state @ (NodeState::Rebooting
             | NodeState::Reimaging
             | NodeState::Creating
@@ -111,7 +113,6 @@ impl Node {
             | NodeState::Unusable
             | NodeState::Unknown
             | NodeState::LeavingPool
-            | NodeState::Offline
             | NodeState::Preempted
             | NodeState::UpgradingOs
             | NodeState::Deallocated

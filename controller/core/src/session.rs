@@ -55,7 +55,7 @@ pub(crate) fn connected(
 }
 
 fn verdict(tenant: &Tenant, node: &NodeId, held: &HeldAttempt) -> Verdict {
-    if attempt::is_current(tenant, node, &held.attempt) {
+    if attempt::is_current(tenant, node, &held.attempt) && is_of_this_life(tenant, held) {
         return Verdict::Keep;
     }
     match held.phase {
@@ -66,10 +66,19 @@ fn verdict(tenant: &Tenant, node: &NodeId, held: &HeldAttempt) -> Verdict {
     }
 }
 
+/// Whether an attempt is of the task that has its name now, and not of an earlier one that was deleted.
+fn is_of_this_life(tenant: &Tenant, held: &HeldAttempt) -> bool {
+    let AttemptId { job, task, .. } = &held.attempt;
+    let own = tenant.task(job, task).map(|task| task.sequence);
+    let now = own.or_else(|_| tenant.job(job).map(|job| job.row.sequence));
+    held.incarnation == 0 || now.is_ok_and(|sequence| sequence == held.incarnation)
+}
+
 /// Attempts that were dispatched but never arrived: an agent journals an attempt before it does anything with it,
 /// so what it does not hold has not run.
 fn take_back_unreceived(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId, held: &[HeldAttempt]) {
-    let there: BTreeSet<&AttemptId> = held.iter().map(|held| &held.attempt).collect();
+    let of_this_life = held.iter().filter(|held| is_of_this_life(tenant, held));
+    let there: BTreeSet<&AttemptId> = of_this_life.map(|held| &held.attempt).collect();
     let Some(node) = tenant.nodes.get(id) else { return };
     let missing: Vec<_> = node
         .held

@@ -112,6 +112,8 @@ pub struct HeldAttempt {
     pub attempt: AttemptId,
     /// Where.
     pub phase: AttemptPhase,
+    /// The incarnation of its task; 0 for a finished one, of which only the result is kept.
+    pub incarnation: u64,
 }
 
 /// Why the agent wants to be woken.

@@ -22,11 +22,17 @@ use std::time::Duration;
 pub fn hello(ledger: &Ledger) -> Hello {
     // Of one that is disowned the controller wants to know nothing, and could take it for another of the same name.
     let live = ledger.attempts().values().filter(|attempt| !attempt.disowned);
-    let live =
-        live.map(|attempt| HeldAttempt { attempt: attempt.id().clone(), phase: attempt.state.phase() });
+    let live = live.map(|attempt| HeldAttempt {
+        attempt: attempt.id().clone(),
+        phase: attempt.state.phase(),
+        incarnation: attempt.assignment.incarnation,
+    });
     let finished = ledger.outbox().finished();
-    let finished =
-        finished.map(|attempt| HeldAttempt { attempt: attempt.clone(), phase: AttemptPhase::Finished });
+    let finished = finished.map(|attempt| HeldAttempt {
+        attempt: attempt.clone(),
+        phase: AttemptPhase::Finished,
+        incarnation: 0,
+    });
     Hello {
         held: live.chain(finished).collect(),
         start_task: ledger.start_task().map(|task| task.info.clone()),

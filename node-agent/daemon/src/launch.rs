@@ -12,6 +12,7 @@ use muster_model::limits::KILL_GRACE;
 use muster_model::spec::{EnvironmentSetting, UserIdentity};
 use muster_model::state::ElevationLevel;
 use muster_model::{AccountName, AttemptId, Cause, NodeId, PoolId, TaskId};
+use muster_proto::command_line::{self, SplitError};
 use muster_proto::convert::AttemptLimits;
 use muster_supervisor::{KeyError, Limits, Spec, SpecError, TaskUser};
 use std::ffi::OsString;
@@ -67,14 +68,8 @@ pub(crate) struct Command<'a> {
 /// Why a command cannot be launched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LaunchError {
-    #[error("the command line is empty: name a program")]
-    Empty,
-    #[error(
-        "the command line has a {quote} at column {column} that is never closed: close it, or write it as \\{quote}"
-    )]
-    Quote { quote: char, column: usize },
-    #[error("the command line ends in a backslash at column {column}: remove it, or write \\\\")]
-    Backslash { column: usize },
+    #[error("the command line cannot be split: {0}")]
+    Line(#[from] SplitError),
     #[error(
         "the task asks for an administrator and the agent of this node does not run as root: use elevation level \
          nonadmin, or run the agent as root"
@@ -113,7 +108,7 @@ pub(crate) fn spec(
 ) -> Result<Spec, LaunchError> {
     let owner = users.owner(command.user)?;
     let place = layout.place_path(command.subject);
-    let argv = split(command.command_line)?.into_iter().map(OsString::from).collect();
+    let argv = command_line::split(command.command_line)?.into_iter().map(OsString::from).collect();
     let whose = Keyed { subject: command.subject.clone(), incarnation: command.incarnation };
     let mut spec = Spec::new(whose.key()?, argv);
     spec.env = environment(layout, names, command);
@@ -197,76 +192,17 @@ pub(crate) fn environment(
     merged
 }
 
-/// Splits a command line by the quoting rules of POSIX shells: blanks separate, `'...'` is literal, `"..."` knows the
-/// escapes `\" \\ \$ \``, and a backslash elsewhere takes the next character literally. Nothing is expanded.
-fn split(line: &str) -> Result<Vec<String>, LaunchError> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut characters = line.chars().zip(1_usize..);
-    while let Some((character, column)) = characters.next() {
-        match character {
-            ' ' | '\t' | '\n' | '\r' => words.extend(word.take()),
-            '\'' => {
-                let word = word.get_or_insert_default();
-                loop {
-                    match characters.next() {
-                        Some(('\'', _)) => break,
-                        Some((inner, _)) => word.push(inner),
-                        None => return Err(LaunchError::Quote { quote: '\'', column }),
-                    }
-                }
-            }
-            '"' => {
-                let word = word.get_or_insert_default();
-                loop {
-                    match characters.next() {
-                        Some(('"', _)) => break,
-                        Some(('\\', _)) => match characters.next() {
-                            Some((escaped @ ('"' | '\\' | '$' | '`'), _)) => word.push(escaped),
-                            Some(('\n', _)) => {}
-                            Some((other, _)) => word.extend(['\\', other]),
-                            None => return Err(LaunchError::Quote { quote: '"', column }),
-                        },
-                        Some((inner, _)) => word.push(inner),
-                        None => return Err(LaunchError::Quote { quote: '"', column }),
-                    }
-                }
-            }
-            '\\' => match characters.next() {
-                Some(('\n', _)) => {}
-                Some((escaped, _)) => word.get_or_insert_default().push(escaped),
-                None => return Err(LaunchError::Backslash { column }),
-            },
-            other => word.get_or_insert_default().push(other),
-        }
-    }
-    words.extend(word);
-    if words.is_empty() { Err(LaunchError::Empty) } else { Ok(words) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn words(line: &str) -> Vec<String> {
-        split(line).unwrap()
-    }
-
     #[test]
-    fn command_lines_are_split_as_a_shell_does_and_nothing_is_expanded() {
-        assert_eq!(words("  echo  a b "), ["echo", "a", "b"]);
-        assert_eq!(words(r#"sh -c 'a "b" $HOME'"#), ["sh", "-c", r#"a "b" $HOME"#]);
-        assert_eq!(words(r#"e "a \"b\" \n $X" c\ d"#), ["e", r#"a "b" \n $X"#, "c d"]);
-        assert_eq!(words("a'b'\"c\" '' *"), ["abc", "", "*"]);
-        assert_eq!(words("a\\\nb"), ["ab"]);
-    }
-
-    #[test]
-    fn bad_quoting_names_the_column() {
-        assert_eq!(split("echo 'a b"), Err(LaunchError::Quote { quote: '\'', column: 6 }));
-        assert_eq!(split("echo é \"a\\"), Err(LaunchError::Quote { quote: '"', column: 8 }));
-        assert_eq!(split("echo a\\"), Err(LaunchError::Backslash { column: 7 }));
-        assert_eq!(split(" \t"), Err(LaunchError::Empty));
+    fn a_bad_command_line_is_refused_with_the_place() {
+        let error = LaunchError::from(command_line::split("echo 'a b").unwrap_err());
+        assert_eq!(
+            error.to_string(),
+            "the command line cannot be split: the quote ' in column 6 is never closed: close it, or write \\' for the character"
+        );
     }
 
     fn launched(environment: &[EnvironmentSetting]) -> Spec {

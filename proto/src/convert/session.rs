@@ -52,6 +52,8 @@ pub struct HeldAttempt {
     pub attempt: AttemptId,
     /// Where it is.
     pub phase: AttemptPhase,
+    /// Tells its task from another of the same id; 0 when the agent does not know it.
+    pub incarnation: u64,
 }
 
 impl TryFrom<wire::HeldAttempt> for HeldAttempt {
@@ -63,7 +65,7 @@ impl TryFrom<wire::HeldAttempt> for HeldAttempt {
         let held = c.at("held", |c| {
             let attempt = attempt_id(c, held.attempt);
             let phase = c.at("phase", |c| enumeration::<wire::AttemptPhase>(c, held.phase, None));
-            Some(Self { attempt: attempt?, phase: phase? })
+            Some(Self { attempt: attempt?, phase: phase?, incarnation: held.incarnation })
         });
         checker.finish(held)
     }
@@ -71,7 +73,11 @@ impl TryFrom<wire::HeldAttempt> for HeldAttempt {
 
 impl From<&HeldAttempt> for wire::HeldAttempt {
     fn from(held: &HeldAttempt) -> Self {
-        Self { attempt: Some((&held.attempt).into()), phase: wire::AttemptPhase::from(held.phase).into() }
+        Self {
+            attempt: Some((&held.attempt).into()),
+            phase: wire::AttemptPhase::from(held.phase).into(),
+            incarnation: held.incarnation,
+        }
     }
 }
 

@@ -75,10 +75,17 @@ pub(crate) fn standing(job: &KnownJob, needs: &DependsOn) -> Standing {
     })
 }
 
+/// Whether others may wait for a task: for them a sweep is gone as soon as it is being deleted.
+fn is_lasting(job: &KnownJob, known: &Known) -> bool {
+    let sweep = known.member.as_ref().map(|(sweep, _)| sweep);
+    sweep.is_none_or(|sweep| job.sweeps.get(sweep).is_some_and(|sweep| !sweep.deleting))
+}
+
 fn of_set(job: &KnownJob, tasks: &TaskSet, condition: DependencyCondition, quota: Quota) -> Standing {
     let mut verdicts: Vec<Option<bool>> = Vec::new();
     for id in tasks.ids.iter().collect::<BTreeSet<_>>() {
-        verdicts.push(job.find(id).and_then(|(_, known)| verdict(known, condition)));
+        let found = job.find(id).filter(|(_, known)| is_lasting(job, known));
+        verdicts.push(found.and_then(|(_, known)| verdict(known, condition)));
     }
     for number in tasks.ranges.iter().flat_map(|range| range.start..=range.end).collect::<BTreeSet<_>>() {
         let reads = |id: &TaskId| id.as_str().parse() == Ok(number);
@@ -107,10 +114,10 @@ fn of_set(job: &KnownJob, tasks: &TaskSet, condition: DependencyCondition, quota
         }
     }
     verdicts.extend(members.into_values());
-    let bare = tasks.globs.iter().any(|glob| !job.tasks.keys().any(|id| glob.matches(id.as_str())));
+    let lasting = || job.tasks.iter().filter(|(_, known)| is_lasting(job, known));
+    let bare = tasks.globs.iter().any(|glob| !lasting().any(|(id, _)| glob.matches(id.as_str())));
     let matching = |id: &TaskId| tasks.globs.iter().any(|glob| glob.matches(id.as_str()));
-    verdicts
-        .extend(job.tasks.iter().filter(|(id, _)| matching(id)).map(|(_, known)| verdict(known, condition)));
+    verdicts.extend(lasting().filter(|(id, _)| matching(id)).map(|(_, known)| verdict(known, condition)));
     let count = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count() as u64;
     let (total, met, lost) = (verdicts.len() as u64, count(Some(true)), count(Some(false)));
     let complete = missing == 0 && !bare;

@@ -47,7 +47,8 @@ pub(crate) fn to_controller(
 }
 
 fn held(held: HeldAttempt) -> controller::HeldAttempt {
-    controller::HeldAttempt { attempt: held.attempt, phase: held.phase }
+    let HeldAttempt { attempt, phase, incarnation } = held;
+    controller::HeldAttempt { attempt, phase, incarnation }
 }
 
 fn report(numbered: NumberedReport) -> controller::NumberedReport {

@@ -268,7 +268,7 @@ impl World {
         machine.session = Some(session);
         machine.lease_until = self.now.after(Settings::default().lease_ttl);
         let phase = |attempts: Vec<AttemptId>, phase| {
-            attempts.into_iter().map(move |attempt| HeldAttempt { attempt, phase })
+            attempts.into_iter().map(move |attempt| HeldAttempt { attempt, phase, incarnation: 0 })
         };
         let held = phase(machine.queue.clone(), AttemptPhase::Assigned)
             .chain(phase(machine.running.iter().cloned().collect(), AttemptPhase::Running))

@@ -96,8 +96,11 @@ fn connected(
         .facts
         .ok_or_else(|| status_field("hello.facts", Problem::Missing { hint: "say what the machine is" }))?;
     let held = |held: wire::HeldAttempt| {
-        convert::HeldAttempt::try_from(held)
-            .map(|held| HeldAttempt { attempt: held.attempt, phase: held.phase })
+        convert::HeldAttempt::try_from(held).map(|held| HeldAttempt {
+            attempt: held.attempt,
+            phase: held.phase,
+            incarnation: held.incarnation,
+        })
     };
     Ok(Connected {
         node: key_of(identity),

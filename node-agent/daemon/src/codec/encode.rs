@@ -4,12 +4,12 @@
 
 use super::parts::VERSION;
 use muster_agent_core::attempt::{Attempt, State};
+use muster_agent_core::effect::HeldAttempt;
 use muster_agent_core::input::{Ended, EndedBy, Exit, KillReason, Terms};
 use muster_agent_core::report::{NumberedReport, Report};
 use muster_agent_core::start_task::{Stage, StartTask};
 use muster_agent_core::{Monotonic, Record};
 use muster_model::spec::RetryLimit;
-use muster_model::state::AttemptPhase;
 use muster_model::{AttemptId, Timestamp};
 use muster_proto::convert::{self, AttemptPlan, Progress};
 use muster_proto::wire;
@@ -239,7 +239,8 @@ pub(crate) fn report_out(numbered: &NumberedReport) -> wire::Report {
     wire::Report { sequence: numbered.number, event: Some(event) }
 }
 
-/// The phase of an attempt, for the Hello.
-pub(crate) fn phase_out(attempt: &AttemptId, phase: AttemptPhase) -> wire::HeldAttempt {
-    (&convert::HeldAttempt { attempt: attempt.clone(), phase }).into()
+/// A held attempt, for the Hello.
+pub(crate) fn held_out(held: &HeldAttempt) -> wire::HeldAttempt {
+    let HeldAttempt { attempt, phase, incarnation } = held;
+    (&convert::HeldAttempt { attempt: attempt.clone(), phase: *phase, incarnation: *incarnation }).into()
 }

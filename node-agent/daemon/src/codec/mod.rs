@@ -10,5 +10,5 @@ mod encode;
 mod parts;
 
 pub(crate) use decode::{CodecError, Entry, Payload, decode};
-pub(crate) use encode::{encode, phase_out, report_out};
+pub(crate) use encode::{encode, held_out, report_out};
 pub(crate) use parts::{assignment, settings, start_task};

@@ -145,7 +145,7 @@ impl Driver {
         wire::Hello {
             protocol_version: PROTOCOL_VERSION,
             facts: Some((&self.parts.facts).into()),
-            held: hello.held.iter().map(|held| codec::phase_out(&held.attempt, held.phase)).collect(),
+            held: hello.held.iter().map(codec::held_out).collect(),
             start_task: hello.start_task.as_ref().map(Into::into),
             next_report_sequence: hello.next_report,
         }

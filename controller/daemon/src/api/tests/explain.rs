@@ -59,7 +59,7 @@ async fn a_task_can_be_tried_without_adding_it_and_is_refused_as_it_would_be() {
     let never = studio.tasks.check_task(check(too_big)).await.unwrap().into_inner();
     assert!(!never.can_ever_run);
     assert_eq!(codes(&never.reasons), ["NODE_TOO_SMALL"]);
-    assert!(never.reasons[0].message.contains("1024 GiB"), "{:?}", never.reasons[0]);
+    assert!(never.reasons[0].message.contains("1 TiB"), "{:?}", never.reasons[0]);
     assert!(studio.tasks.check_task(check(task("b"))).await.unwrap().into_inner().can_ever_run);
     let wrong = [
         task("A"),
