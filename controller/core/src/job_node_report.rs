@@ -30,19 +30,13 @@ fn change(
     let Some(row) = job.nodes.get_mut(node_id) else { return };
     match kind {
         Kind::Preparation => with(&mut row.preparation),
-        Kind::Release => row.release.iter_mut().for_each(with_once(with)),
-    }
-    turn.record(Record::JobNode(Box::new(row.clone())));
-}
-
-/// Lets a change that is made once serve an iterator of at most one.
-fn with_once(with: impl FnOnce(&mut JobNodeTask)) -> impl FnMut(&mut JobNodeTask) {
-    let mut with = Some(with);
-    move |task| {
-        if let Some(with) = with.take() {
-            with(task);
+        Kind::Release => {
+            if let Some(release) = &mut row.release {
+                with(release);
+            }
         }
     }
+    turn.record(Record::JobNode(Box::new(row.clone())));
 }
 
 /// The node has started it.

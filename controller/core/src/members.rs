@@ -92,7 +92,8 @@ impl Job {
     }
 
     /// Makes a member that is no task one, in the phase that it is in, and answers its id. `to_place`: it is placed at
-    /// once, so what it depends on does not matter any more. Nothing for a member that is a task, or is gone.
+    /// once, so what it depends on does not matter any more, and its state is recorded with that. Nothing for a member that
+    /// is a task, or is gone.
     pub(crate) fn take_out(
         &mut self,
         turn: &mut Turn<'_>,
@@ -118,7 +119,9 @@ impl Job {
         if let Some(row) = task.member_row(&turn.account, &self.row.spec.id) {
             turn.record(Record::Member(Box::new(row)));
         }
-        turn.record(Record::TaskState(Box::new(task.row(&turn.account, &self.row.spec.id))));
+        if !to_place {
+            turn.record(Record::TaskState(Box::new(task.row(&turn.account, &self.row.spec.id))));
+        }
         self.tasks.insert(id.clone(), task);
         if was_last && listed {
             self.graph.remove(&Waiter::Sweep(sweep_id.clone()));

@@ -279,22 +279,22 @@ fn queue(tenant: &Tenant, job: &Job, pool: &Pool, subject: &Subject) -> Option<R
 }
 
 /// How many nodes, and one of them.
-type Some1 = Option<(u32, NodeId)>;
+type Counted = Option<(u32, NodeId)>;
 
 /// What is in the way, summed up over nodes.
 #[derive(Default)]
 struct Misses {
     states: BTreeMap<NodeState, (u32, NodeId)>,
-    out_of_contact: Some1,
-    disabled: Some1,
-    preparation: Some1,
-    exclusive: Some1,
-    kept: Some1,
+    out_of_contact: Counted,
+    disabled: Counted,
+    preparation: Counted,
+    exclusive: Counted,
+    kept: Counted,
     small: Option<(u32, NodeId, Shortage)>,
     busy: Option<(u32, NodeId, Shortage)>,
 }
 
-fn count(some: &mut Some1, node: &Node) {
+fn count(some: &mut Counted, node: &Node) {
     some.get_or_insert_with(|| (0, node.id().clone())).0 += 1;
 }
 
