@@ -79,15 +79,16 @@ impl Writer {
 
     fn release(&mut self, mut batch: Batch) {
         self.accounts.apply(&batch.records);
+        // Before the replies: who was told of a change and asks what has changed since then must hear of it.
+        if !batch.records.is_empty() {
+            self.revision += 1;
+            self.events.publish(self.revision, &batch.records);
+        }
         for outgoing in batch.outgoing.drain(..) {
             match outgoing {
                 Outgoing::Release(tell) => tell(),
                 Outgoing::Effect(effect) => self.routes.deliver(effect),
             }
-        }
-        if !batch.records.is_empty() {
-            self.revision += 1;
-            self.events.publish(self.revision, &batch.records);
         }
     }
 }
