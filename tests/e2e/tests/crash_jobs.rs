@@ -91,7 +91,8 @@ fn changes_of_jobs_and_tasks_hold_after_a_crash() -> anyhow::Result<()> {
 
 #[test]
 fn what_is_met_of_dependencies_and_used_of_retries_is_known_after_a_crash() -> anyhow::Result<()> {
-    let mut cluster = Cluster::new().slots(2).split()?;
+    // More slots than tasks that wait for a gate: one that is sent ahead must not keep the second try out.
+    let mut cluster = Cluster::new().slots(8).split()?;
     let tries = cluster.shared("tries");
     let job = json!({ "id": "part", "uses_task_dependencies": true, "on_dependency_failure": "ON_DEPENDENCY_FAILURE_FAIL" });
     let nearly = json!({ "depends_on": { "groups": [{ "sweeps": [{ "sweep_id": "s" }], "percent": 80 }] } });
