@@ -198,19 +198,31 @@ fn exit_conditions_satisfy_dependents_and_act_on_the_job() {
 
 #[test]
 fn a_failure_that_satisfied_is_taken_back_when_its_task_is_reactivated() {
-    let (mut world, node) = on(1, world::job("film"));
-    let mut a = world::task("a");
-    let satisfy = ExitOptions { job_action: None, dependency_action: Some(DependencyAction::Satisfy) };
-    a.exit_conditions = Some(ExitConditions { default: Some(satisfy), ..ExitConditions::default() });
-    let mut both = world::task("both");
-    both.depends_on.tasks.ids.extend([task_id("a"), task_id("late")]);
-    world.add_tasks("film", vec![a, both]);
-    world.start(node);
-    world.finish(node, failure(Cause::ExitCode));
-    world.check();
-    let (job, task) = (job_id("film"), task_id("a"));
-    world.command(Command::ReactivateTask { job, task, if_match: None });
-    world.check();
+    let by_id = TaskSet { ids: vec![task_id("1")], ..TaskSet::default() };
+    let by_number = TaskSet { ranges: vec![IdRange { start: 1, end: 1 }], ..TaskSet::default() };
+    let by_pattern = TaskSet { globs: vec![TaskGlob::parse("1*").unwrap()], ..TaskSet::default() };
+    for tasks in [by_id, by_number, by_pattern] {
+        let (mut world, node) = on(1, world::job("film"));
+        let mut first = world::task("1");
+        let satisfy = ExitOptions { job_action: None, dependency_action: Some(DependencyAction::Satisfy) };
+        first.exit_conditions = Some(ExitConditions { default: Some(satisfy), ..ExitConditions::default() });
+        let mut both = world::task("both");
+        both.depends_on.tasks = tasks.clone();
+        both.depends_on.tasks.ids.push(task_id("late"));
+        world.add_tasks("film", vec![first, both]);
+        world.start(node);
+        world.finish(node, failure(Cause::ExitCode));
+        let (job, task) = (job_id("film"), task_id("1"));
+        world.command(Command::ReactivateTask { job, task, if_match: None });
+        world.check();
+        world.start(node);
+        world.add_tasks("film", vec![world::task("late")]);
+        world.finish(node, failure(Cause::ExitCode));
+        world.start(node);
+        world.finish(node, None);
+        world.check();
+        assert_eq!(queue(&world, node), ["both"], "{tasks:?}");
+    }
 }
 
 #[test]
