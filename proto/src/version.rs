@@ -7,8 +7,9 @@
 pub const API_VERSION: &str = "muster.v1";
 
 /// The protocol that agent and controller speak on a session. It grows when an old peer would misunderstand a new one;
-/// fields that an old peer may ignore do not change it. Since 2 the controller sends `Amend`, and 0 slots in plans.
-pub const PROTOCOL_VERSION: u32 = 2;
+/// fields that an old peer may ignore do not change it. Since 2 the controller sends `Amend`, and 0 slots in plans; since 3 `Reboot`,
+/// named users and isolation levels.
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// The oldest protocol that a controller of this version still speaks with an agent. One of protocol 1 passes `Amend` over:
 /// changed constraints hold from the next attempt on. It takes one slot for a plan of none.

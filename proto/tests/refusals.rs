@@ -10,8 +10,8 @@ use std::fmt::Debug;
 use muster_model::limits;
 use muster_model::spec::{JobSpec, PoolSpec, TaskSpec};
 use muster_proto::convert::{
-    AttemptPlan, FieldErrors, Finished, JobUpdate, NewAccount, NewJoinToken, NodeRemoval, NodeTarget,
-    PoolResize, PoolUpdate, TaskUpdate, batch_task, violations_of,
+    AttemptPlan, FieldErrors, Finished, JobUpdate, NewAccount, NewJoinToken, NodeDisabling, NodeRemoval,
+    NodeRestart, NodeTarget, PoolResize, PoolUpdate, TaskUpdate, batch_task, violations_of,
 };
 use muster_proto::wire;
 use tonic::Status;
@@ -61,7 +61,7 @@ fn everything_wrong_with_a_task_is_said_at_once() {
         }),
         required_slots: 257,
         user_identity: Some(wire::UserIdentity {
-            user: Some(wire::user_identity::User::Username("ann".into())),
+            user: Some(wire::user_identity::User::Username("a nn".into())),
         }),
         depends_on: Some(wire::TaskDependencies {
             task_ids: vec!["ok".into(), "not ok".into()],
@@ -114,6 +114,9 @@ fn everything_wrong_with_a_pool_is_said_at_once() {
         resize_timeout: span(299),
         metadata: vec![wire::MetadataItem::default(); 101],
         on_lease_expiry: 77,
+        isolation_level: 4,
+        task_network: 3,
+        user_accounts: vec![wire::UserAccount::default()],
         enable_auto_scale: true,
         ..Default::default()
     };
@@ -122,15 +125,18 @@ fn everything_wrong_with_a_pool_is_said_at_once() {
     let expected = [
         "pool.enable_auto_scale",
         "pool.id",
+        "pool.isolation_level",
         "pool.metadata",
         "pool.on_lease_expiry",
         "pool.resize_timeout",
         "pool.start_task.command_line",
         "pool.start_task.max_task_retry_count",
         "pool.target_dedicated_nodes",
+        "pool.task_network",
         "pool.task_scheduling_policy.job_default_order",
         "pool.task_scheduling_policy.node_fill_type",
         "pool.task_slots_per_node",
+        "pool.user_accounts[0].name",
     ];
     assert_eq!(found, expected);
 }
@@ -296,8 +302,11 @@ fn small_requests_say_what_is_missing() {
     let resize = PoolResize::try_from(wire::ResizePoolRequest::default());
     assert_eq!(refused(resize), ["pool_id", "target_dedicated_nodes"]);
     assert_eq!(refused(NodeRemoval::try_from(wire::RemoveNodesRequest::default())), ["pool_id", "node_ids"]);
-    let target = NodeTarget::try_from(wire::DisableNodeSchedulingRequest::default());
-    assert_eq!(refused(target), ["option", "pool_id", "node_id"]);
+    let ids = ["pool_id", "node_id"];
+    assert_eq!(refused(NodeDisabling::try_from(wire::DisableNodeSchedulingRequest::default())), ids);
+    assert_eq!(refused(NodeTarget::try_from(wire::EnableNodeSchedulingRequest::default())), ids);
+    assert_eq!(refused(NodeRestart::try_from(wire::RebootNodeRequest::default())), ids);
+    assert_eq!(refused(NodeRestart::try_from(wire::ReimageNodeRequest::default())), ids);
     assert_eq!(
         refused(AttemptPlan::try_from(wire::AttemptPlan::default())),
         ["plan.attempt", "plan.command_line"]

@@ -11,9 +11,10 @@ use muster_model::node::{MachineFacts, StartTaskInfo};
 use muster_model::spec::{JobSpec, PoolSpec, SweepSpec, TaskSpec};
 use muster_model::{AttemptId, FailureInfo};
 use muster_proto::convert::{
-    Amendment, AttemptPlan, Checker, Finished, HeldAttempt, JobUpdate, NewAccount, NewJoinToken, NewSweep,
-    NodeRemoval, NodeSettings, PoolResize, PoolUpdate, Progress, StartTaskPlan, SweepTarget, TaskStream,
-    TaskUpdate, duration_out, failure_info, timestamp, timestamp_out,
+    Amendment, AttemptPlan, Checker, Finished, HeldAttempt, JobUpdate, Metrics, NewAccount, NewJoinToken,
+    NewSweep, NodeDisabling, NodeHealth, NodeRemoval, NodeRestart, NodeSettings, PoolResize, PoolUpdate,
+    Progress, StartTaskPlan, SweepTarget, TaskStream, TaskUpdate, duration_out, failure_info, timestamp,
+    timestamp_out,
 };
 use muster_proto::wire;
 use proptest::prelude::*;
@@ -85,6 +86,12 @@ proptest! {
     }
 
     #[test]
+    fn health_and_metrics_survive_the_wire(health in values::node_health(), metrics in values::metrics()) {
+        prop_assert_eq!(through::<wire::NodeHealth, NodeHealth>(&health), health);
+        prop_assert_eq!(through::<wire::Metrics, Metrics>(&metrics), metrics);
+    }
+
+    #[test]
     fn names_and_phases_of_attempts_survive_the_wire(
         attempt in values::attempt_id(), phase in values::phase(), time in values::time(),
     ) {
@@ -131,6 +138,10 @@ fn swallow_all(bytes: &[u8]) {
     swallow::<wire::UpdateTaskRequest, TaskUpdate>(bytes);
     swallow::<wire::ResizePoolRequest, PoolResize>(bytes);
     swallow::<wire::RemoveNodesRequest, NodeRemoval>(bytes);
+    swallow::<wire::DisableNodeSchedulingRequest, NodeDisabling>(bytes);
+    swallow::<wire::RebootNodeRequest, NodeRestart>(bytes);
+    swallow::<wire::NodeHealth, NodeHealth>(bytes);
+    swallow::<wire::Metrics, Metrics>(bytes);
     swallow::<wire::CreateJoinTokenRequest, NewJoinToken>(bytes);
     swallow::<wire::CreateAccountRequest, NewAccount>(bytes);
     swallow::<wire::AttemptPlan, AttemptPlan>(bytes);

@@ -67,6 +67,14 @@ pub struct Usage {
     pub staged_bytes: u64,
     /// Bytes of output files that were uploaded.
     pub uploaded_bytes: u64,
+    /// Bytes that it read from block devices; 0 if the node could not measure it.
+    pub read_bytes: u64,
+    /// Bytes that it wrote to block devices; 0 if the node could not measure it.
+    pub written_bytes: u64,
+    /// Most processes and threads at a time; 0 if the node could not measure it.
+    pub peak_processes: u64,
+    /// Most bytes in its directory, of an attempt with a disk limit; else 0.
+    pub peak_disk_bytes: u64,
 }
 
 /// The first and the last part of a stream, which outlive the node.

@@ -57,6 +57,12 @@ fn is_job_id(text: &str) -> bool {
 }
 
 /// Printable ASCII: a request id is chosen by the client (a UUID, say) and only compared.
+fn is_user_name(text: &str) -> bool {
+    (1..=20).contains(&text.len())
+        && text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
 fn is_request_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
@@ -195,6 +201,10 @@ id!(
     ContainerName, "container name",
     "3 to 63 lower-case letters, digits and single dashes, starting and ending with a letter or digit",
     is_container_name
+);
+id!(
+    /// A named user of a pool's nodes (reference 3.2, at most 20 characters).
+    UserName, "user name", "1 to 20 letters, digits, '-', '_' and '.', starting with a letter or '_'", is_user_name
 );
 id!(
     /// The client's name for one mutation; a repeat within the replay window returns the first answer.

@@ -24,7 +24,7 @@ pub use attempt::{AttemptId, AttemptNumber, AttemptResult, Excerpt, OutputEntry,
 pub use cause::{Cause, ErrorCategory, FailureInfo};
 pub use digest::Digest;
 pub use id::{
-    AccountName, ContainerName, IdError, JobId, NodeId, PoolId, RequestId, SweepId, TaskId, TokenId,
+    AccountName, ContainerName, IdError, JobId, NodeId, PoolId, RequestId, SweepId, TaskId, TokenId, UserName,
 };
 pub use index_set::IndexSet;
 pub use path::{FilePath, PathError};

@@ -73,6 +73,16 @@ pub const RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a command that is to end has between the polite signal and the kill: enough to write a checkpoint or remove
 /// what is half done, short enough that nobody waits for a slot because of a command that does not listen.
 pub const KILL_GRACE: Duration = Duration::from_secs(5);
+/// Most named users of a pool: each costs a node a line, and a pool of a hundred kinds of people is none.
+pub const USER_ACCOUNTS_MAX: usize = 100;
+/// Longest deadline of a node that waits for its tasks: no maintenance is planned longer ahead.
+pub const DRAIN_DEADLINE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Most errors that are kept of a node (reference 3.4 keeps the latest).
+pub const NODE_ERRORS_MAX: usize = 10;
+/// Most notes about what a node cannot do.
+pub const CAPABILITY_NOTES_MAX: usize = 16;
+/// Longest note, code or message about a node, in bytes.
+pub const NODE_TEXT_BYTES_MAX: usize = 1_024;
 /// Longest life of a task from its creation to its end (reference 3.1).
 pub const TASK_LIFE_MAX: Duration = Duration::from_secs(180 * 24 * 3600);
 /// First and last part of stdout and stderr that outlive the node: enough for the error, small enough for a report.

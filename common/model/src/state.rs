@@ -322,6 +322,70 @@ names!(
 );
 
 names!(
+    /// How strongly tasks are separated from each other and from their node, weakest first.
+    IsolationLevel, "isolation level" {
+        /// A user, limits, no new privileges, no capabilities.
+        None = "none",
+        /// Also processes, mounts and IPC of its own; the node's state and other tasks' directories are hidden.
+        Process = "process",
+        /// Also everything else read-only, few devices, filters of system calls and file system rules.
+        Sandbox = "sandbox",
+    }
+);
+
+names!(
+    /// What tasks see of the network.
+    TaskNetwork, "task network" {
+        /// The node's own network.
+        Host = "host",
+        /// A loopback device and nothing else.
+        None = "none",
+    }
+);
+
+names!(
+    /// By which means a node bounds the size of a task directory, weakest first.
+    DiskLimit, "means of disk limits" {
+        /// The directory is measured again and again, and a task that uses too much is ended.
+        Watch = "watch",
+        /// A file system in memory for each task.
+        Tmpfs = "tmpfs",
+        /// A file system in a file for each task.
+        Loop = "loop",
+        /// A btrfs subvolume with a quota group for each task.
+        Btrfs = "btrfs",
+        /// A project quota of ext4 or xfs for each task.
+        ProjectQuota = "project-quota",
+    }
+);
+
+names!(
+    /// What becomes of the tasks of a node that is to take no more.
+    DrainOption, "drain option" {
+        /// Running tasks are ended and run again elsewhere.
+        Requeue = "requeue",
+        /// Running tasks are ended for good, as terminated.
+        Terminate = "terminate",
+        /// Running tasks end by themselves.
+        TaskCompletion = "taskcompletion",
+    }
+);
+
+names!(
+    /// What follows when a node has been drained.
+    AfterDrain, "action after draining" {
+        /// It stays without scheduling.
+        Stay = "stay",
+        /// It is restarted.
+        Reboot = "reboot",
+        /// It is set up anew.
+        Reimage = "reimage",
+        /// It leaves its pool.
+        Leave = "leave",
+    }
+);
+
+names!(
     /// Where an attempt is, as its node sees it.
     AttemptPhase, "attempt phase" {
         /// Accepted, waiting for a slot of the node.

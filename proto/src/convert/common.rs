@@ -1,19 +1,15 @@
-//! Conversions that several resources share: ids, times, texts, environment, metadata, users, files.
+//! Conversions that several resources share: ids, times, texts, environment, metadata.
 //!
 //! Functions named after a part take the checker with the path already at that part. Limits are those of
 //! `muster_model::limits`; nothing here invents a number.
 
 use std::time::Duration;
 
-use muster_model::spec::{EnvironmentSetting, MetadataItem, RetryLimit, UserIdentity};
-use muster_model::state::{AutoUserScope, ElevationLevel};
+use muster_model::spec::{EnvironmentSetting, MetadataItem, RetryLimit};
 use muster_model::{Digest, JobId, RequestId, Timestamp, limits};
 
-use super::enums::enumeration;
-use super::unsupported::{self, refuse};
 use super::violation::{Checker, Problem, shown};
 use crate::wire;
-use wire::user_identity::User;
 
 /// Seconds of the last instant of the year 9999, the end of what a protobuf timestamp may hold.
 const TIMESTAMP_SECONDS_MAX: i64 = 253_402_300_799;
@@ -313,39 +309,4 @@ pub(super) fn metadata(checker: &mut Checker, items: Vec<wire::MetadataItem>) ->
 #[must_use]
 pub(super) fn metadata_out(items: &[MetadataItem]) -> Vec<wire::MetadataItem> {
     items.iter().map(|i| wire::MetadataItem { name: i.name.clone(), value: i.value.clone() }).collect()
-}
-
-// ------------------------------------------------------------------------------------------------ users
-
-/// The user that runs a command; unset is the model's default.
-pub(super) fn user_identity(checker: &mut Checker, identity: Option<wire::UserIdentity>) -> UserIdentity {
-    let default = UserIdentity::default();
-    let Some(identity) = identity else { return default };
-    checker.at("user_identity", |c| {
-        refuse(c, unsupported::USER_IDENTITY, &identity);
-        let Some(User::AutoUser(auto)) = identity.user else { return default };
-        c.at("auto_user", |c| {
-            let scope = c.at("scope", |c| {
-                enumeration::<wire::AutoUserScope>(c, auto.scope, Some(AutoUserScope::Pool))
-            });
-            let elevation = c.at("elevation_level", |c| {
-                enumeration::<wire::ElevationLevel>(c, auto.elevation_level, Some(ElevationLevel::NonAdmin))
-            });
-            // An unknown number is noted, so the default in its place is never used.
-            UserIdentity {
-                scope: scope.unwrap_or(default.scope),
-                elevation: elevation.unwrap_or(default.elevation),
-            }
-        })
-    })
-}
-
-/// A user for the wire.
-#[must_use]
-pub(super) fn user_identity_out(identity: UserIdentity) -> wire::UserIdentity {
-    let auto = wire::AutoUser {
-        scope: wire::AutoUserScope::from(identity.scope).into(),
-        elevation_level: wire::ElevationLevel::from(identity.elevation).into(),
-    };
-    wire::UserIdentity { user: Some(User::AutoUser(auto)) }
 }

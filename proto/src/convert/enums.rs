@@ -4,10 +4,11 @@
 //! does not have is noted, with the names that it has.
 
 use muster_model::state::{
-    AllocationState, AttemptPhase, AutoUserScope, DependencyAction, DependencyCondition, ElevationLevel,
-    ExecutionResult, JobAction, JobDefaultOrder, JobNodeTaskState, JobState, NodeFillType, NodeState,
-    OnAllTasksComplete, OnDependencyFailure, OnLeaseExpiry, OnTaskFailure, PoolState, SchedulingState,
-    StartTaskState, TaskState, UploadCondition,
+    AfterDrain, AllocationState, AttemptPhase, AutoUserScope, DependencyAction, DependencyCondition,
+    DiskLimit, DrainOption, ElevationLevel, ExecutionResult, IsolationLevel, JobAction, JobDefaultOrder,
+    JobNodeTaskState, JobState, NodeFillType, NodeState, OnAllTasksComplete, OnDependencyFailure,
+    OnLeaseExpiry, OnTaskFailure, PoolState, SchedulingState, StartTaskState, TaskNetwork, TaskState,
+    UploadCondition,
 };
 use muster_model::{Cause, ErrorCategory, KeyName};
 
@@ -46,6 +47,30 @@ pub fn enumeration<E: WireEnum>(
 /// An enum field that may be unset: `Some(None)` for UNSPECIFIED.
 pub fn optional_enumeration<E: WireEnum>(checker: &mut Checker, number: i32) -> Option<E::Model> {
     if number == 0 { None } else { enumeration::<E>(checker, number, None) }
+}
+
+/// What becomes of the tasks of nodes that leave or restart. This enum has one value more than its twin.
+pub(super) fn deallocation_option(
+    checker: &mut Checker,
+    field: &'static str,
+    number: i32,
+) -> Option<DrainOption> {
+    use wire::NodeDeallocationOption as Given;
+    let problem = match Given::try_from(number) {
+        Ok(Given::Unspecified | Given::Requeue) => return Some(DrainOption::Requeue),
+        Ok(Given::Terminate) => return Some(DrainOption::Terminate),
+        Ok(Given::TaskCompletion) => return Some(DrainOption::TaskCompletion),
+        Ok(Given::RetainedData) => {
+            Problem::NotSupported { instead: "use NODE_DEALLOCATION_OPTION_TASK_COMPLETION" }
+        }
+        Err(_) => {
+            let allowed = [Given::Requeue, Given::Terminate, Given::TaskCompletion];
+            let allowed = allowed.map(|option| option.as_str_name()).join(", ");
+            Problem::UnknownEnum { given: number, kind: "NodeDeallocationOption", allowed }
+        }
+    };
+    checker.note_at(field, problem);
+    None
 }
 
 macro_rules! twins {
@@ -133,6 +158,15 @@ twins! {
     }
     AutoUserScope = AutoUserScope { Task = Task, Pool = Pool }
     ElevationLevel = ElevationLevel { NonAdmin = NonAdmin, Admin = Admin }
+    IsolationLevel = IsolationLevel { None = None, Process = Process, Sandbox = Sandbox }
+    TaskNetwork = TaskNetwork { Host = Host, None = None }
+    DiskLimitMeans = DiskLimit {
+        Watch = Watch, Tmpfs = Tmpfs, Loop = Loop, Btrfs = Btrfs, ProjectQuota = ProjectQuota,
+    }
+    DisableSchedulingOption = DrainOption {
+        Requeue = Requeue, Terminate = Terminate, TaskCompletion = TaskCompletion,
+    }
+    AfterDrain = AfterDrain { Stay = Stay, Reboot = Reboot, Reimage = Reimage, Leave = Leave }
     ErrorCategory = ErrorCategory { User = User, Server = Server }
     AccountKeyName = KeyName { Primary = Primary, Secondary = Secondary }
     FailureCause = Cause {

@@ -29,7 +29,7 @@ const DESCRIPTION_BYTES_MAX: usize = 512;
 const MESSAGE_BYTES_MAX: usize = 1024;
 /// The longest message of a failure info, in bytes; agents cut theirs, and what is longer is cut on arrival.
 const FAILURE_MESSAGE_BYTES_MAX: usize = 4096;
-/// The most facts of a failure info; further ones are dropped on arrival: a report must not fail for them.
+/// The most facts of a failure info or of an error of a node; further ones are dropped on arrival: a report must not fail for them.
 const FAILURE_DETAILS_MAX: usize = 32;
 
 const REASON_PREFIX: &str = "ERROR_REASON_";
@@ -38,16 +38,12 @@ const REASON_PREFIX: &str = "ERROR_REASON_";
 
 impl From<&FailureInfo> for wire::FailureInfo {
     fn from(info: &FailureInfo) -> Self {
-        let detail = |(name, value): &(String, String)| wire::NameValuePair {
-            name: name.clone(),
-            value: value.clone(),
-        };
         Self {
             category: wire::ErrorCategory::from(info.cause.category()).into(),
             cause: wire::FailureCause::from(info.cause).into(),
             code: info.cause.reference_code().to_owned(),
             message: info.message.clone(),
-            details: info.details.iter().map(detail).collect(),
+            details: details_out(&info.details),
         }
     }
 }
@@ -56,14 +52,25 @@ impl From<&FailureInfo> for wire::FailureInfo {
 pub fn failure_info(checker: &mut Checker, info: wire::FailureInfo) -> Option<FailureInfo> {
     let cause: Option<Cause> =
         checker.at("cause", |c| enumeration::<wire::FailureCause>(c, info.cause, None));
-    let details =
-        info.details.into_iter().take(FAILURE_DETAILS_MAX).map(|pair| (pair.name, pair.value)).collect();
+    let details = details_in(info.details);
     let message = cut(info.message, FAILURE_MESSAGE_BYTES_MAX);
     Some(FailureInfo { cause: cause?, message, details })
 }
 
+/// Facts for the wire.
+pub(super) fn details_out(details: &[(String, String)]) -> Vec<wire::NameValuePair> {
+    let pair =
+        |(name, value): &(String, String)| wire::NameValuePair { name: name.clone(), value: value.clone() };
+    details.iter().map(pair).collect()
+}
+
+/// Facts from the wire: the first ones of too many.
+pub(super) fn details_in(details: Vec<wire::NameValuePair>) -> Vec<(String, String)> {
+    details.into_iter().take(FAILURE_DETAILS_MAX).map(|pair| (pair.name, pair.value)).collect()
+}
+
 /// The first bytes of a text, at a character's end.
-fn cut(mut text: String, max: usize) -> String {
+pub(super) fn cut(mut text: String, max: usize) -> String {
     if text.len() > max {
         text.truncate(text.floor_char_boundary(max));
     }

@@ -9,11 +9,11 @@ use muster_model::{TaskId, limits};
 
 use super::common::{
     WALL_CLOCK_MIN, command_line, duration_out, environment, environment_out, optional_duration,
-    user_identity, user_identity_out,
 };
 use super::file::resource_files;
 use super::task::{constraints, resources_out, some_unless_default, task_spec};
 use super::unsupported::{self, refuse};
+use super::user::{user_identity, user_identity_out};
 use super::violation::{Checker, Problem};
 use crate::wire;
 
@@ -149,7 +149,7 @@ impl From<&JobManagerSpec> for wire::JobManagerTask {
             constraints: some_unless_default((&task.constraints).into()),
             required_slots: task.resources.slots,
             kill_job_on_completion: Some(manager.kill_job_on_completion),
-            user_identity: Some(user_identity_out(task.user_identity)),
+            user_identity: Some(user_identity_out(&task.user_identity)),
             run_exclusive: Some(manager.run_exclusive),
             resources: some_unless_default(resources_out(&task.resources, task.limits)),
             ..Self::default()
@@ -166,7 +166,7 @@ impl From<&JobPreparationSpec> for wire::JobPreparationTask {
             environment_settings: environment_out(&task.environment),
             constraints: some_unless_default((&task.constraints).into()),
             wait_for_success: Some(task.wait_for_success),
-            user_identity: Some(user_identity_out(task.user_identity)),
+            user_identity: Some(user_identity_out(&task.user_identity)),
             rerun_on_node_reboot_after_success: Some(task.rerun_on_node_reboot_after_success),
             ..Self::default()
         }
@@ -182,7 +182,7 @@ impl From<&JobReleaseSpec> for wire::JobReleaseTask {
             environment_settings: environment_out(&task.environment),
             max_wall_clock_time: Some(duration_out(task.max_wall_clock_time)),
             retention_time: task.retention_time.map(duration_out),
-            user_identity: Some(user_identity_out(task.user_identity)),
+            user_identity: Some(user_identity_out(&task.user_identity)),
             ..Self::default()
         }
     }

@@ -14,10 +14,12 @@ mod dependency;
 mod enums;
 mod error;
 mod file;
+mod health;
 mod job;
 mod job_task;
 mod mask;
 mod node;
+mod node_command;
 mod plan;
 mod pool;
 mod session;
@@ -25,6 +27,7 @@ mod stream;
 mod sweep;
 mod task;
 mod unsupported;
+mod user;
 mod violation;
 
 pub use account::{NewAccount, account_name, key_name};
@@ -39,8 +42,10 @@ pub use error::{
     retry_delay_of, status, status_busy, status_field, status_of, violations_of,
 };
 pub use file::{FileName, container, file_name};
+pub use health::{Metrics, NodeHealth};
 pub use job::JobUpdate;
-pub use node::{NodeTarget, capacity_out, node_id};
+pub use node::{capacity_out, node_id};
+pub use node_command::{NodeDisabling, NodeRestart, NodeTarget};
 pub use plan::{
     Amendment, AttemptLimits, AttemptPlan, NodeSettings, PlannedFile, PlannedSource, StartTaskPlan,
 };

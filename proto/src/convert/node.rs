@@ -6,13 +6,12 @@
 use std::collections::BTreeMap;
 
 use muster_model::node::{Capabilities, MachineFacts, StartTaskInfo};
-use muster_model::{NamedCounts, NodeId, PoolId, RequestId, Resources, limits};
+use muster_model::state::IsolationLevel;
+use muster_model::{NamedCounts, NodeId, Resources, limits};
 
-use super::common::{count, etag, optional_timestamp, request_id, required_timestamp, text, timestamp_out};
+use super::common::{count, optional_timestamp, required_timestamp, text, timestamp_out};
 use super::enums::{enumeration, optional_enumeration};
-use super::error::failure_info;
-use super::pool::pool_id;
-use super::unsupported::{self, refuse};
+use super::error::{cut, failure_info};
 use super::violation::{Checker, FieldErrors, Problem, shown};
 use crate::wire;
 
@@ -34,57 +33,6 @@ impl TryFrom<wire::MachineFacts> for MachineFacts {
     }
 }
 
-/// A checked `DisableNodeScheduling` or `EnableNodeScheduling`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeTarget {
-    /// The pool.
-    pub pool: PoolId,
-    /// The node.
-    pub node: NodeId,
-    /// Only if the node has this revision.
-    pub if_match: Option<u64>,
-    /// Names the request.
-    pub request_id: Option<RequestId>,
-}
-
-impl NodeTarget {
-    fn check(
-        checker: &mut Checker,
-        ids: (&str, &str),
-        given_etag: &str,
-        given_request_id: &str,
-    ) -> Option<Self> {
-        let pool = pool_id(checker, ids.0);
-        let node = node_id(checker, ids.1);
-        let if_match = etag(checker, given_etag);
-        let request_id = request_id(checker, given_request_id);
-        Some(Self { pool: pool?, node: node?, if_match, request_id })
-    }
-}
-
-impl TryFrom<wire::DisableNodeSchedulingRequest> for NodeTarget {
-    type Error = FieldErrors;
-
-    fn try_from(request: wire::DisableNodeSchedulingRequest) -> Result<Self, FieldErrors> {
-        let mut checker = Checker::new();
-        refuse(&mut checker, unsupported::DISABLE_SCHEDULING, &request);
-        let ids = (request.pool_id.as_str(), request.node_id.as_str());
-        let target = Self::check(&mut checker, ids, &request.etag, &request.request_id);
-        checker.finish(target)
-    }
-}
-
-impl TryFrom<wire::EnableNodeSchedulingRequest> for NodeTarget {
-    type Error = FieldErrors;
-
-    fn try_from(request: wire::EnableNodeSchedulingRequest) -> Result<Self, FieldErrors> {
-        let mut checker = Checker::new();
-        let ids = (request.pool_id.as_str(), request.node_id.as_str());
-        let target = Self::check(&mut checker, ids, &request.etag, &request.request_id);
-        checker.finish(target)
-    }
-}
-
 /// A machine's facts, with the path of the checker at them.
 pub(super) fn machine_facts(checker: &mut Checker, facts: wire::MachineFacts) -> Option<MachineFacts> {
     let identities = [("machine_id", &facts.machine_id), ("boot_id", &facts.boot_id)];
@@ -95,7 +43,8 @@ pub(super) fn machine_facts(checker: &mut Checker, facts: wire::MachineFacts) ->
     }
     let boot_time = required_timestamp(checker, "boot_time", facts.boot_time);
     let capacity = capacity(checker, facts.capacity.unwrap_or_default());
-    let capabilities = capabilities(checker, facts.capabilities.unwrap_or_default());
+    let given = facts.capabilities.unwrap_or_default();
+    let capabilities = checker.at("capabilities", |c| capabilities(c, given));
     Some(MachineFacts {
         machine_id: text(checker, "machine_id", facts.machine_id, FACT_CHARS_MAX),
         boot_id: text(checker, "boot_id", facts.boot_id, FACT_CHARS_MAX),
@@ -147,16 +96,35 @@ fn capabilities(checker: &mut Checker, given: wire::NodeCapabilities) -> Option<
         2 => "v2",
         other => {
             let problem = Problem::OutOfRange { given: other.into(), min: 0, max: 2 };
-            checker.at("capabilities", |c| c.note_at("cgroup_version", problem));
+            checker.note_at("cgroup_version", problem);
             return None;
         }
     };
+    // An agent of protocol 2 or older says nothing of isolation: it gave none.
+    let isolation = checker.at("isolation_level", |c| {
+        enumeration::<wire::IsolationLevel>(c, given.isolation_level, Some(IsolationLevel::None))
+    });
+    let disk_limit =
+        checker.at("disk_limit", |c| optional_enumeration::<wire::DiskLimitMeans>(c, given.disk_limit));
+    // Notes are for people: those in excess are dropped, and long ones cut.
+    let notes = given.notes.into_iter().take(limits::CAPABILITY_NOTES_MAX);
     Some(Capabilities {
         cgroup: cgroup.to_owned(),
         memory_limit: given.memory_limit,
         cpu_limit: given.cpu_limit,
         pids_limit: given.pids_limit,
         user_switch: given.user_switch,
+        task_users: given.task_users,
+        admin_tasks: given.admin_tasks,
+        isolation: isolation?,
+        network_isolation: given.network_isolation,
+        seccomp: given.seccomp,
+        landlock_abi: given.landlock_abi,
+        disk_limit,
+        io_accounting: given.io_accounting,
+        reboot: given.reboot,
+        reimage: given.reimage,
+        notes: notes.map(|note| cut(note, limits::NODE_TEXT_BYTES_MAX)).collect(),
     })
 }
 
@@ -173,6 +141,17 @@ impl From<&Capabilities> for wire::NodeCapabilities {
             cpu_limit: capabilities.cpu_limit,
             pids_limit: capabilities.pids_limit,
             user_switch: capabilities.user_switch,
+            task_users: capabilities.task_users,
+            admin_tasks: capabilities.admin_tasks,
+            isolation_level: wire::IsolationLevel::from(capabilities.isolation).into(),
+            network_isolation: capabilities.network_isolation,
+            seccomp: capabilities.seccomp,
+            landlock_abi: capabilities.landlock_abi,
+            disk_limit: capabilities.disk_limit.map_or(0, |means| wire::DiskLimitMeans::from(means).into()),
+            io_accounting: capabilities.io_accounting,
+            reboot: capabilities.reboot,
+            reimage: capabilities.reimage,
+            notes: capabilities.notes.clone(),
         }
     }
 }

@@ -5,18 +5,22 @@
 
 use std::time::Duration;
 
-use muster_model::spec::{EnvironmentSetting, OutputFile, RetryLimit, TaskConstraints, UserIdentity};
-use muster_model::state::OnLeaseExpiry;
+use muster_model::spec::{
+    EnvironmentSetting, OutputFile, RetryLimit, TaskConstraints, UserAccount, UserIdentity,
+};
+use muster_model::state::{IsolationLevel, OnLeaseExpiry, TaskNetwork};
 use muster_model::{AttemptId, Digest, FilePath, TaskId, limits};
 
 use super::common::{
     command_line, count, duration_out, environment, environment_out, environment_up_to, optional_digest,
-    optional_duration, retry_limit, retry_limit_out, user_identity, user_identity_out,
+    optional_duration, retry_limit, retry_limit_out,
 };
-use super::enums::enumeration;
+use super::enums::{enumeration, optional_enumeration};
 use super::file::{http_url, output_files};
 use super::node::node_slots;
+use super::pool::task_network;
 use super::session::attempt_id;
+use super::user::{user_accounts, user_identity, user_identity_out};
 use super::violation::{Checker, FieldErrors, Problem};
 use crate::version::PLAN_FILES_MAX;
 use crate::wire;
@@ -153,6 +157,12 @@ pub struct NodeSettings {
     pub account_url: String,
     /// What it runs at each boot.
     pub start_task: Option<StartTaskPlan>,
+    /// How strongly tasks are separated, at least; `None` is as strongly as the node can.
+    pub isolation_level: Option<IsolationLevel>,
+    /// What tasks see of the network.
+    pub task_network: TaskNetwork,
+    /// The named users of its tasks.
+    pub user_accounts: Vec<UserAccount>,
 }
 
 // ------------------------------------------------------------------------------------------------ outwards
@@ -187,7 +197,7 @@ impl From<&AttemptPlan> for wire::AttemptPlan {
                 disk_bytes: plan.limits.disk_bytes,
                 wall_clock_time: plan.limits.wall_clock.map(duration_out),
             }),
-            user_identity: Some(user_identity_out(plan.user_identity)),
+            user_identity: Some(user_identity_out(&plan.user_identity)),
             required_slots: plan.slots,
             retention_time: Some(duration_out(plan.retention)),
             job_preparation_task_id: plan
@@ -218,7 +228,7 @@ impl From<&StartTaskPlan> for wire::StartTaskPlan {
             command_line: plan.command_line.clone(),
             environment_settings: environment_out(&plan.environment),
             resource_files: plan.resource_files.iter().map(Into::into).collect(),
-            user_identity: Some(user_identity_out(plan.user_identity)),
+            user_identity: Some(user_identity_out(&plan.user_identity)),
             max_task_retry_count: retry_limit_out(plan.max_retries),
             wait_for_success: plan.wait_for_success,
         }
@@ -234,6 +244,11 @@ impl From<&NodeSettings> for wire::NodeSettings {
             is_dedicated: settings.is_dedicated,
             account_url: settings.account_url.clone(),
             start_task: settings.start_task.as_ref().map(Into::into),
+            isolation_level: settings
+                .isolation_level
+                .map_or(0, |level| wire::IsolationLevel::from(level).into()),
+            task_network: wire::TaskNetwork::from(settings.task_network).into(),
+            user_accounts: settings.user_accounts.iter().map(Into::into).collect(),
         }
     }
 }
@@ -373,6 +388,10 @@ fn node_settings(c: &mut Checker, settings: wire::NodeSettings) -> Option<NodeSe
         enumeration::<wire::LeaseExpiryPolicy>(c, settings.on_lease_expiry, Some(OnLeaseExpiry::Kill))
     });
     let start_task = c.part("start_task", settings.start_task, start_task_plan);
+    let isolation_level = c
+        .at("isolation_level", |c| optional_enumeration::<wire::IsolationLevel>(c, settings.isolation_level));
+    let task_network = task_network(c, settings.task_network);
+    let user_accounts = user_accounts(c, settings.user_accounts);
     Some(NodeSettings {
         task_slots: node_slots(c, settings.task_slots),
         dispatch_ahead: settings.dispatch_ahead,
@@ -380,5 +399,8 @@ fn node_settings(c: &mut Checker, settings: wire::NodeSettings) -> Option<NodeSe
         account_url: settings.account_url,
         start_task: start_task?,
         on_lease_expiry: on_lease_expiry?,
+        isolation_level,
+        task_network: task_network?,
+        user_accounts,
     })
 }

@@ -5,18 +5,18 @@
 use std::time::Duration;
 
 use muster_model::spec::{PoolPatch, PoolSpec, StartTaskSpec};
-use muster_model::state::{JobDefaultOrder, NodeFillType, OnLeaseExpiry};
+use muster_model::state::{DrainOption, JobDefaultOrder, NodeFillType, OnLeaseExpiry, TaskNetwork};
 use muster_model::{NodeId, PoolId, RequestId, Timestamp, limits};
 
 use super::common::{
     command_line, count, display_name, duration_out, environment, environment_out, etag, metadata,
     metadata_out, optional_duration, optional_timestamp, request_id, retry_limit, retry_limit_out,
-    user_identity, user_identity_out,
 };
-use super::enums::enumeration;
+use super::enums::{deallocation_option, enumeration, optional_enumeration};
 use super::file::resource_files;
 use super::mask::Mask;
 use super::unsupported::{self, refuse};
+use super::user::{user_accounts, user_identity, user_identity_out};
 use super::violation::{Checker, FieldErrors, Problem};
 use crate::version::BATCH_NODES_MAX;
 use crate::wire;
@@ -57,6 +57,10 @@ pub(super) fn pool_spec(checker: &mut Checker, pool: wire::Pool) -> Option<PoolS
     let start_task = checker.part("start_task", pool.start_task, start_task);
     let resize_timeout = resize_timeout(checker, pool.resize_timeout);
     let metadata = metadata(checker, pool.metadata);
+    let isolation_level = checker
+        .at("isolation_level", |c| optional_enumeration::<wire::IsolationLevel>(c, pool.isolation_level));
+    let task_network = task_network(checker, pool.task_network);
+    let user_accounts = user_accounts(checker, pool.user_accounts);
     Some(PoolSpec {
         display_name: display_name(checker, pool.display_name),
         target_dedicated_nodes,
@@ -67,8 +71,16 @@ pub(super) fn pool_spec(checker: &mut Checker, pool: wire::Pool) -> Option<PoolS
         resize_timeout: resize_timeout.unwrap_or(limits::RESIZE_TIMEOUT_DEFAULT),
         on_lease_expiry: on_lease_expiry?,
         metadata,
+        isolation_level,
+        task_network: task_network?,
+        user_accounts,
         id: id?,
     })
+}
+
+/// What tasks see of the network, at the field `task_network`.
+pub(super) fn task_network(checker: &mut Checker, given: i32) -> Option<TaskNetwork> {
+    checker.at("task_network", |c| enumeration::<wire::TaskNetwork>(c, given, Some(TaskNetwork::Host)))
 }
 
 fn task_slots(checker: &mut Checker, given: u32) -> u32 {
@@ -116,7 +128,7 @@ impl From<&StartTaskSpec> for wire::StartTask {
             command_line: task.command_line.clone(),
             resource_files: task.resource_files.iter().map(Into::into).collect(),
             environment_settings: environment_out(&task.environment),
-            user_identity: Some(user_identity_out(task.user_identity)),
+            user_identity: Some(user_identity_out(&task.user_identity)),
             max_task_retry_count: retry_limit_out(task.max_task_retry_count),
             wait_for_success: Some(task.wait_for_success),
             container_settings: None,
@@ -139,6 +151,9 @@ impl From<&PoolSpec> for wire::Pool {
             resize_timeout: Some(duration_out(spec.resize_timeout)),
             metadata: metadata_out(&spec.metadata),
             on_lease_expiry: wire::LeaseExpiryPolicy::from(spec.on_lease_expiry).into(),
+            isolation_level: spec.isolation_level.map_or(0, |level| wire::IsolationLevel::from(level).into()),
+            task_network: wire::TaskNetwork::from(spec.task_network).into(),
+            user_accounts: spec.user_accounts.iter().map(Into::into).collect(),
             ..Self::default()
         }
     }
@@ -207,6 +222,8 @@ pub struct PoolResize {
     pub target: u32,
     /// When to give up; `None` leaves the pool's setting.
     pub timeout: Option<Duration>,
+    /// What becomes of the tasks of nodes that leave.
+    pub option: DrainOption,
     /// Only if the pool has this revision.
     pub if_match: Option<u64>,
     /// Names the request.
@@ -225,10 +242,17 @@ impl TryFrom<wire::ResizePoolRequest> for PoolResize {
         let target = c.required("target_dedicated_nodes", request.target_dedicated_nodes, hint);
         let target = target.map(|n| count(c, "target_dedicated_nodes", n, 0, 0, limits::POOL_NODES_MAX));
         let timeout = resize_timeout(c, request.resize_timeout);
+        let option = deallocation_option(c, "node_deallocation_option", request.node_deallocation_option);
         let if_match = etag(c, &request.etag);
         let request_id = request_id(c, &request.request_id);
-        let resize =
-            pool.zip(target).map(|(pool, target)| Self { pool, target, timeout, if_match, request_id });
+        let resize = pool.zip(target).zip(option).map(|((pool, target), option)| Self {
+            pool,
+            target,
+            timeout,
+            option,
+            if_match,
+            request_id,
+        });
         checker.finish(resize)
     }
 }
@@ -240,6 +264,10 @@ pub struct NodeRemoval {
     pub pool: PoolId,
     /// The nodes: at least one.
     pub nodes: Vec<NodeId>,
+    /// What becomes of their tasks.
+    pub option: DrainOption,
+    /// With task completion, when tasks that still run are requeued: this long from now; `None` is the pool's setting.
+    pub timeout: Option<Duration>,
     /// Only if the pool has this revision.
     pub if_match: Option<u64>,
     /// Names the request.
@@ -252,15 +280,24 @@ impl TryFrom<wire::RemoveNodesRequest> for NodeRemoval {
     fn try_from(request: wire::RemoveNodesRequest) -> Result<Self, FieldErrors> {
         let mut checker = Checker::new();
         let c = &mut checker;
-        refuse(c, unsupported::REMOVE_NODES, &request);
         let pool = pool_id(c, &request.pool_id);
         if request.node_ids.is_empty() {
             c.note_at("node_ids", Problem::Missing { hint: "name at least one node" });
         }
         let nodes = c.each("node_ids", request.node_ids, BATCH_NODES_MAX, |c, id| c.keep(NodeId::parse(&id)));
+        let timeout = resize_timeout(c, request.resize_timeout);
+        let option = deallocation_option(c, "node_deallocation_option", request.node_deallocation_option);
         let if_match = etag(c, &request.etag);
         let request_id = request_id(c, &request.request_id);
-        checker.finish(pool.map(|pool| Self { pool, nodes, if_match, request_id }))
+        let removal = pool.zip(option);
+        checker.finish(removal.map(|(pool, option)| Self {
+            pool,
+            nodes,
+            option,
+            timeout,
+            if_match,
+            request_id,
+        }))
     }
 }
 

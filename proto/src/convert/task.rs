@@ -9,13 +9,14 @@ use muster_model::{Excerpt, JobId, NodeId, RequestId, Resources, TaskId, Usage, 
 
 use super::common::{
     WALL_CLOCK_MIN, command_line, count, display_name, duration_out, environment, environment_out, etag,
-    job_id, optional_duration, request_id, retry_limit, retry_limit_out, user_identity, user_identity_out,
+    job_id, optional_duration, request_id, retry_limit, retry_limit_out,
 };
 use super::dependency::{depends_on, exit_conditions};
 use super::file::{output_files, resource_files};
 use super::mask::Mask;
 use super::node::{named_counts, named_out};
 use super::unsupported::{self, refuse};
+use super::user::{user_identity, user_identity_out};
 use super::violation::{Checker, FieldErrors, Problem};
 use crate::wire;
 
@@ -164,7 +165,7 @@ impl From<&TaskSpec> for wire::Task {
             affinity_id: spec.affinity.as_ref().map(ToString::to_string).unwrap_or_default(),
             required_slots: spec.resources.slots,
             resources: some_unless_default(resources_out(&spec.resources, spec.limits)),
-            user_identity: Some(user_identity_out(spec.user_identity)),
+            user_identity: Some(user_identity_out(&spec.user_identity)),
             depends_on: some_unless_default(wire::TaskDependencies::from(&spec.depends_on)),
             exit_conditions: spec.exit_conditions.as_ref().map(Into::into),
             ..Self::default()
@@ -237,6 +238,10 @@ impl From<&Usage> for wire::ResourceUsage {
             peak_memory_bytes: usage.peak_memory_bytes,
             staged_bytes: usage.staged_bytes,
             uploaded_bytes: usage.uploaded_bytes,
+            read_bytes: usage.read_bytes,
+            written_bytes: usage.written_bytes,
+            peak_processes: usage.peak_processes,
+            peak_disk_bytes: usage.peak_disk_bytes,
         }
     }
 }
@@ -261,6 +266,10 @@ pub(super) fn usage(checker: &mut Checker, usage: wire::ResourceUsage) -> Usage 
         )),
         staged_bytes: usage.staged_bytes,
         uploaded_bytes: usage.uploaded_bytes,
+        read_bytes: usage.read_bytes,
+        written_bytes: usage.written_bytes,
+        peak_processes: usage.peak_processes,
+        peak_disk_bytes: usage.peak_disk_bytes,
     }
 }
 

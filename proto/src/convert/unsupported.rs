@@ -6,7 +6,7 @@
 
 use crate::convert::violation::{Checker, Problem};
 use crate::wire;
-use wire::{output_file, resource_file, user_identity};
+use wire::{output_file, resource_file};
 
 /// One field and how to see that it was set to something this version does not have.
 pub(super) struct Unsupported<M> {
@@ -59,11 +59,6 @@ pub(super) const POOL: &[Unsupported<wire::Pool>] = &[
         instead: LEAVE_UNSET,
     },
     Unsupported {
-        field: "user_accounts",
-        is_set: |m| !m.user_accounts.is_empty(),
-        instead: "use automatic users (user_identity.auto_user)",
-    },
-    Unsupported {
         field: "mount_configuration",
         is_set: |m| !m.mount_configuration.is_empty(),
         instead: "mount in the start task",
@@ -73,7 +68,6 @@ pub(super) const POOL: &[Unsupported<wire::Pool>] = &[
         is_set: |m| !m.application_package_references.is_empty(),
         instead: "unpack a resource file in the start task",
     },
-    Unsupported { field: "isolation_level", is_set: |m| m.isolation_level != 0, instead: LEAVE_UNSET },
 ];
 
 pub(super) const START_TASK: &[Unsupported<wire::StartTask>] = &[Unsupported {
@@ -82,32 +76,10 @@ pub(super) const START_TASK: &[Unsupported<wire::StartTask>] = &[Unsupported {
     instead: NO_CONTAINER,
 }];
 
-pub(super) const RESIZE_POOL: &[Unsupported<wire::ResizePoolRequest>] = &[
-    Unsupported {
-        field: "target_low_priority_nodes",
-        is_set: |m| m.target_low_priority_nodes.is_some_and(|n| n != 0),
-        instead: "use target_dedicated_nodes",
-    },
-    Unsupported {
-        field: "node_deallocation_option",
-        is_set: |m| !is_requeue(m.node_deallocation_option),
-        instead: "use NODE_DEALLOCATION_OPTION_REQUEUE",
-    },
-];
-
-pub(super) const REMOVE_NODES: &[Unsupported<wire::RemoveNodesRequest>] = &[
-    Unsupported {
-        field: "node_deallocation_option",
-        is_set: |m| !is_requeue(m.node_deallocation_option),
-        instead: "use NODE_DEALLOCATION_OPTION_REQUEUE",
-    },
-    Unsupported { field: "resize_timeout", is_set: |m| m.resize_timeout.is_some(), instead: LEAVE_UNSET },
-];
-
-pub(super) const DISABLE_SCHEDULING: &[Unsupported<wire::DisableNodeSchedulingRequest>] = &[Unsupported {
-    field: "option",
-    is_set: |m| m.option != wire::DisableSchedulingOption::TaskCompletion as i32,
-    instead: "use DISABLE_SCHEDULING_OPTION_TASK_COMPLETION",
+pub(super) const RESIZE_POOL: &[Unsupported<wire::ResizePoolRequest>] = &[Unsupported {
+    field: "target_low_priority_nodes",
+    is_set: |m| m.target_low_priority_nodes.is_some_and(|n| n != 0),
+    instead: "use target_dedicated_nodes",
 }];
 
 pub(super) const JOB_POOL: &[Unsupported<Option<wire::job::PoolInfo>>] = &[Unsupported {
@@ -170,21 +142,6 @@ pub(super) const OUTPUT_FILE: &[Unsupported<wire::OutputFile>] = &[Unsupported {
     instead: FILE_STORE_INSTEAD,
 }];
 
-pub(super) const USER_IDENTITY: &[Unsupported<wire::UserIdentity>] = &[Unsupported {
-    field: "username",
-    is_set: |m| matches!(m.user, Some(user_identity::User::Username(_))),
-    instead: "use auto_user",
-}];
-
-/// Whether an enum's number means its default: unset, or the default by name.
-const fn is_default(given: i32, default: i32) -> bool {
-    given == 0 || given == default
-}
-
-const fn is_requeue(option: i32) -> bool {
-    is_default(option, wire::NodeDeallocationOption::Requeue as i32)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,10 +169,8 @@ mod tests {
                 wire::Pool { auto_scale_formula: "x".into(), ..Default::default() },
                 wire::Pool { auto_scale_evaluation_interval: Some(Default::default()), ..Default::default() },
                 wire::Pool { enable_inter_node_communication: true, ..Default::default() },
-                wire::Pool { user_accounts: vec![Default::default()], ..Default::default() },
                 wire::Pool { mount_configuration: vec![Default::default()], ..Default::default() },
                 wire::Pool { application_package_references: vec![Default::default()], ..Default::default() },
-                wire::Pool { isolation_level: 3, ..Default::default() },
             ],
         );
         let auto = wire::job::PoolInfo::AutoPoolSpecification(Default::default());
@@ -252,26 +207,11 @@ mod tests {
         );
         check(
             RESIZE_POOL,
-            vec![
-                wire::ResizePoolRequest { target_low_priority_nodes: Some(1), ..Default::default() },
-                wire::ResizePoolRequest { node_deallocation_option: 2, ..Default::default() },
-            ],
+            vec![wire::ResizePoolRequest { target_low_priority_nodes: Some(1), ..Default::default() }],
         );
-        check(
-            REMOVE_NODES,
-            vec![
-                wire::RemoveNodesRequest { node_deallocation_option: 3, ..Default::default() },
-                wire::RemoveNodesRequest { resize_timeout: Some(Default::default()), ..Default::default() },
-            ],
-        );
-        check(DISABLE_SCHEDULING, vec![wire::DisableNodeSchedulingRequest::default()]);
         let source = resource_file::Source::ObjectStoreUrl("s3://b/k".into());
         check(RESOURCE_FILE, vec![wire::ResourceFile { source: Some(source), ..Default::default() }]);
         let destination = output_file::Destination::ObjectStoreUrl("s3://b/k".into());
         check(OUTPUT_FILE, vec![wire::OutputFile { destination: Some(destination), ..Default::default() }]);
-        check(
-            USER_IDENTITY,
-            vec![wire::UserIdentity { user: Some(user_identity::User::Username("ann".into())) }],
-        );
     }
 }

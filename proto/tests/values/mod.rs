@@ -5,24 +5,26 @@
 
 use std::time::Duration;
 
-use muster_model::node::{Capabilities, MachineFacts, StartTaskInfo};
+use muster_model::node::{Capabilities, MachineFacts, NodeError, NodeMetrics, StartTaskInfo};
 use muster_model::spec::{
     Axis, DependencyGroup, DependsOn, EnvironmentSetting, ExitConditions, ExitOptions, FileDestination,
     FileSource, IdRange, JobConstraints, JobManagerSpec, JobPreparationSpec, JobReleaseSpec, JobSpec,
     MemoryEscalation, MetadataItem, OutputFile, PoolSpec, Quota, ResourceFile, RetryLimit, StartTaskSpec,
-    SweepMembers, SweepSpec, TaskConstraints, TaskGlob, TaskLimits, TaskSet, TaskSpec, UserIdentity,
+    SweepMembers, SweepSpec, TaskConstraints, TaskGlob, TaskLimits, TaskSet, TaskSpec, UserAccount,
+    UserIdentity,
 };
 use muster_model::state::{
-    AttemptPhase, AutoUserScope, DependencyAction, DependencyCondition, ElevationLevel, ExecutionResult,
-    JobAction, JobDefaultOrder, NodeFillType, OnAllTasksComplete, OnDependencyFailure, OnLeaseExpiry,
-    OnTaskFailure, StartTaskState, UploadCondition,
+    AttemptPhase, AutoUserScope, DependencyAction, DependencyCondition, DiskLimit, ElevationLevel,
+    ExecutionResult, IsolationLevel, JobAction, JobDefaultOrder, NodeFillType, OnAllTasksComplete,
+    OnDependencyFailure, OnLeaseExpiry, OnTaskFailure, StartTaskState, TaskNetwork, UploadCondition,
 };
 use muster_model::{
     AttemptId, AttemptResult, Cause, ContainerName, Digest, Excerpt, FailureInfo, FilePath, JobId,
-    NamedCounts, OutputEntry, PoolId, Resources, SweepId, TaskId, Timestamp, Usage,
+    NamedCounts, OutputEntry, PoolId, Resources, SweepId, TaskId, Timestamp, Usage, UserName,
 };
 use muster_proto::convert::{
-    Amendment, AttemptLimits, AttemptPlan, Finished, NodeSettings, PlannedFile, PlannedSource, StartTaskPlan,
+    Amendment, AttemptLimits, AttemptPlan, Finished, Metrics, NodeHealth, NodeSettings, PlannedFile,
+    PlannedSource, StartTaskPlan,
 };
 use prop::collection::vec;
 use prop::option::of;
@@ -78,8 +80,26 @@ fn metadata() -> impl Strategy<Value = Vec<MetadataItem>> {
 }
 
 fn user() -> impl Strategy<Value = UserIdentity> {
-    (any_of(AutoUserScope::ALL), any_of(ElevationLevel::ALL))
-        .prop_map(|(scope, elevation)| UserIdentity { scope, elevation })
+    let auto = (any_of(AutoUserScope::ALL), any_of(ElevationLevel::ALL))
+        .prop_map(|(scope, elevation)| UserIdentity::Auto { scope, elevation });
+    prop_oneof![auto, user_name().prop_map(UserIdentity::Named)]
+}
+
+fn user_name() -> impl Strategy<Value = UserName> {
+    "[A-Za-z_][A-Za-z0-9_.-]{0,19}".prop_map(|name| UserName::parse(&name).unwrap())
+}
+
+fn user_accounts() -> impl Strategy<Value = Vec<UserAccount>> {
+    let account = (any_of(ElevationLevel::ALL), of((1..u32::MAX, 1..u32::MAX)));
+    prop::collection::btree_map(user_name(), account, 0..4).prop_map(|accounts| {
+        let account = |(name, (elevation, ids))| UserAccount { name, elevation, ids };
+        accounts.into_iter().map(account).collect()
+    })
+}
+
+/// What a pool says of the separation of tasks.
+fn separation() -> impl Strategy<Value = (Option<IsolationLevel>, TaskNetwork, Vec<UserAccount>)> {
+    (of(any_of(IsolationLevel::ALL)), any_of(TaskNetwork::ALL), user_accounts())
 }
 
 fn resource_file() -> impl Strategy<Value = ResourceFile> {
@@ -141,8 +161,8 @@ fn start_task() -> impl Strategy<Value = StartTaskSpec> {
 pub(crate) fn pool_spec() -> impl Strategy<Value = PoolSpec> {
     let policy = (any_of(NodeFillType::ALL), any_of(JobDefaultOrder::ALL), any_of(OnLeaseExpiry::ALL));
     let sizes = (0..=100_000_u32, 1..=256_u32, span(300));
-    (id::<PoolId>(), TEXT, sizes, policy, of(start_task()), metadata()).prop_map(
-        |(id, display_name, sizes, policy, start_task, metadata)| PoolSpec {
+    (id::<PoolId>(), TEXT, sizes, policy, of(start_task()), metadata(), separation()).prop_map(
+        |(id, display_name, sizes, policy, start_task, metadata, separation)| PoolSpec {
             id,
             display_name,
             target_dedicated_nodes: sizes.0,
@@ -153,6 +173,9 @@ pub(crate) fn pool_spec() -> impl Strategy<Value = PoolSpec> {
             resize_timeout: sizes.2,
             on_lease_expiry: policy.2,
             metadata,
+            isolation_level: separation.0,
+            task_network: separation.1,
+            user_accounts: separation.2,
         },
     )
 }
@@ -405,21 +428,49 @@ fn excerpt() -> impl Strategy<Value = Excerpt> {
     })
 }
 
+/// What attempts used. Processor times go over the wire as durations of at most ten thousand years.
+fn usage() -> impl Strategy<Value = Usage> {
+    any::<[u64; 9]>().prop_map(|n| Usage {
+        peak_memory_bytes: n[0],
+        user_cpu_micros: n[1] % 315_576_000_000_000_000,
+        kernel_cpu_micros: n[2] % 315_576_000_000_000_000,
+        staged_bytes: n[3],
+        uploaded_bytes: n[4],
+        read_bytes: n[5],
+        written_bytes: n[6],
+        peak_processes: n[7],
+        peak_disk_bytes: n[8],
+    })
+}
+
+/// What is wrong with nodes.
+pub(crate) fn node_health() -> impl Strategy<Value = NodeHealth> {
+    let error = ("[A-Z][A-Za-z]{1,20}", TEXT, vec((TEXT, TEXT), 0..3), time())
+        .prop_map(|(code, message, details, time)| NodeError { code, message, details, time });
+    vec(error, 0..=10).prop_map(|errors| NodeHealth { errors })
+}
+
+/// What nodes and attempts use.
+pub(crate) fn metrics() -> impl Strategy<Value = Metrics> {
+    let node = (time(), any::<[u64; 7]>()).prop_map(|(time, n)| NodeMetrics {
+        time,
+        cpu_millis: n[0],
+        memory_used_bytes: n[1],
+        memory_total_bytes: n[2],
+        disk_free_bytes: n[3],
+        disk_total_bytes: n[4],
+        cache_bytes: n[5],
+        agent_memory_bytes: n[6],
+    });
+    (of(node), vec((attempt_id(), usage()), 0..4)).prop_map(|(node, attempts)| Metrics { node, attempts })
+}
+
 /// Results of attempts.
 pub(crate) fn finished() -> impl Strategy<Value = Finished> {
-    let usage = (any::<u64>(), 0..u64::MAX / 2, 0..u64::MAX / 2, any::<u64>(), any::<u64>());
-    // Processor times go over the wire as durations of at most ten thousand years.
-    let usage = usage.prop_map(|(peak, user, kernel, staged_bytes, uploaded_bytes)| Usage {
-        peak_memory_bytes: peak,
-        user_cpu_micros: user % 315_576_000_000_000_000,
-        kernel_cpu_micros: kernel % 315_576_000_000_000_000,
-        staged_bytes,
-        uploaded_bytes,
-    });
     let entry = (container(), path(), digest(), any::<u64>())
         .prop_map(|(container, path, digest, size)| OutputEntry { container, path, digest, size });
     let codes = (of(any::<i32>()), of(any::<i32>()), of(failure()));
-    (attempt_id(), codes, (of(time()), time()), usage, (excerpt(), excerpt()), vec(entry, 0..3)).prop_map(
+    (attempt_id(), codes, (of(time()), time()), usage(), (excerpt(), excerpt()), vec(entry, 0..3)).prop_map(
         |(attempt, (exit_code, signal, failure), (start_time, end_time), usage, streams, outputs)| {
             let result = if failure.is_some() { ExecutionResult::Failure } else { ExecutionResult::Success };
             let (stdout, stderr) = streams;
@@ -442,14 +493,27 @@ pub(crate) fn finished() -> impl Strategy<Value = Finished> {
 
 /// Facts of machines.
 pub(crate) fn machine_facts() -> impl Strategy<Value = MachineFacts> {
-    let capabilities =
-        (select(vec!["none", "v1", "v2"]), any::<[bool; 4]>()).prop_map(|(cgroup, has)| Capabilities {
+    let means = (any_of(IsolationLevel::ALL), of(any_of(DiskLimit::ALL)), any::<u32>(), vec(TEXT, 0..4));
+    let capabilities = (select(vec!["none", "v1", "v2"]), any::<[bool; 11]>(), means).prop_map(
+        |(cgroup, has, (isolation, disk_limit, landlock_abi, notes))| Capabilities {
             cgroup: cgroup.to_owned(),
             memory_limit: has[0],
             cpu_limit: has[1],
             pids_limit: has[2],
             user_switch: has[3],
-        });
+            task_users: has[4],
+            admin_tasks: has[5],
+            isolation,
+            network_isolation: has[6],
+            seccomp: has[7],
+            landlock_abi,
+            disk_limit,
+            io_accounting: has[8],
+            reboot: has[9],
+            reimage: has[10],
+            notes,
+        },
+    );
     let amounts = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u32>(), named());
     ("[a-f0-9]{1,32}", "[a-f0-9-]{1,36}", vec(TEXT, 4), amounts, capabilities, time()).prop_map(
         |(machine_id, boot_id, texts, amounts, capabilities, boot_time)| MachineFacts {
@@ -546,14 +610,26 @@ pub(crate) fn node_settings() -> impl Strategy<Value = NodeSettings> {
                 wait_for_success: task.wait_for_success,
             }
         });
-    (1..=256_u32, any_of(OnLeaseExpiry::ALL), any::<u32>(), any::<bool>(), TEXT, of(start_task)).prop_map(
-        |(task_slots, on_lease_expiry, dispatch_ahead, is_dedicated, account_url, start_task)| NodeSettings {
-            task_slots,
+    let numbers = (1..=256_u32, any::<u32>(), any::<bool>());
+    (numbers, any_of(OnLeaseExpiry::ALL), TEXT, of(start_task), separation()).prop_map(
+        |(
+            (task_slots, dispatch_ahead, is_dedicated),
             on_lease_expiry,
-            dispatch_ahead,
-            is_dedicated,
             account_url,
             start_task,
+            separation,
+        )| {
+            NodeSettings {
+                task_slots,
+                on_lease_expiry,
+                dispatch_ahead,
+                is_dedicated,
+                account_url,
+                start_task,
+                isolation_level: separation.0,
+                task_network: separation.1,
+                user_accounts: separation.2,
+            }
         },
     )
 }

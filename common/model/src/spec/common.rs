@@ -4,7 +4,7 @@
 //! meant for, because `FilePath` cannot.
 
 use crate::digest::Digest;
-use crate::id::ContainerName;
+use crate::id::{ContainerName, UserName};
 use crate::path::FilePath;
 use crate::state::{AutoUserScope, ElevationLevel, UploadCondition};
 
@@ -104,17 +104,22 @@ pub struct OutputFile {
 }
 
 /// As whom a task runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UserIdentity {
-    /// How far the automatic user reaches.
-    pub scope: AutoUserScope,
-    /// With which rights.
-    pub elevation: ElevationLevel,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserIdentity {
+    /// A user that the node chooses.
+    Auto {
+        /// How far it reaches.
+        scope: AutoUserScope,
+        /// With which rights.
+        elevation: ElevationLevel,
+    },
+    /// One of the pool's user accounts.
+    Named(UserName),
 }
 
 impl Default for UserIdentity {
     /// The reference's default on Linux: the pool's unprivileged user.
     fn default() -> Self {
-        Self { scope: AutoUserScope::Pool, elevation: ElevationLevel::NonAdmin }
+        Self::Auto { scope: AutoUserScope::Pool, elevation: ElevationLevel::NonAdmin }
     }
 }

@@ -19,6 +19,6 @@ pub use dependency::{
     TaskGlob, TaskSet,
 };
 pub use job::{JobConstraints, JobManagerSpec, JobPatch, JobPreparationSpec, JobReleaseSpec, JobSpec};
-pub use pool::{PoolPatch, PoolSpec, StartTaskSpec};
+pub use pool::{PoolPatch, PoolSpec, StartTaskSpec, UserAccount};
 pub use sweep::{Axis, SweepShape, SweepSpec, split_member};
 pub use task::{MemoryEscalation, TaskConstraints, TaskLimits, TaskSpec};

@@ -3,8 +3,10 @@
 //! How many nodes a pool has, and which, is state; here is only how many it should have.
 
 use super::common::{EnvironmentSetting, MetadataItem, ResourceFile, RetryLimit, UserIdentity};
-use crate::id::PoolId;
-use crate::state::{JobDefaultOrder, NodeFillType, OnLeaseExpiry};
+use crate::id::{PoolId, UserName};
+use crate::state::{
+    ElevationLevel, IsolationLevel, JobDefaultOrder, NodeFillType, OnLeaseExpiry, TaskNetwork,
+};
 use std::time::Duration;
 
 /// A command that runs on every node at each boot, before tasks (reference 3.4).
@@ -47,6 +49,23 @@ pub struct PoolSpec {
     pub on_lease_expiry: OnLeaseExpiry,
     /// For people and tools.
     pub metadata: Vec<MetadataItem>,
+    /// How strongly tasks are separated, at least; `None` is the strongest that each node can.
+    pub isolation_level: Option<IsolationLevel>,
+    /// What tasks see of the network.
+    pub task_network: TaskNetwork,
+    /// Named users of its nodes; names are unique.
+    pub user_accounts: Vec<UserAccount>,
+}
+
+/// A named user of every node of a pool (reference 3.2, `userAccounts`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserAccount {
+    /// Its name.
+    pub name: UserName,
+    /// What it may do.
+    pub elevation: ElevationLevel,
+    /// Its numeric user and group id; `None`: each node chooses.
+    pub ids: Option<(u32, u32)>,
 }
 
 /// The fields of a pool that an update changes; `None` leaves a field as it is.
