@@ -41,7 +41,7 @@ pub(crate) fn place(
     let attempt = task.attempt_id(job_id);
     job.shift(turn, task_id, if prepared { TaskEvent::Place } else { TaskEvent::PlaceToPrepare });
     let room = node.room();
-    node.hold(Held { attempt: attempt.clone(), class, of_job: false, running: false, recalled: false });
+    node.hold(Held { attempt: attempt.clone(), class, of_job: false, started: None, recalled: false });
     tenant.reindex(node_id, room);
     if prepared {
         dispatch.push(attempt);
@@ -100,7 +100,7 @@ pub(crate) fn let_go(
     let Some(held) = node.drop_attempt(attempt) else { return false };
     turn.dirty.insert(node.row.pool.clone());
     tenant.reindex(node_id, room);
-    if held.running {
+    if held.started.is_some() {
         tenant.save_node(turn, node_id);
     }
     true

@@ -9,13 +9,14 @@ use crate::counts::TaskCounts;
 use crate::dependency::Waiter;
 use crate::job::{Job, Queue};
 use crate::job_node;
-use crate::node::Contact;
+use crate::node::{Contact, Held, Node};
 use crate::pace::Pace;
 use crate::task::Phase;
 use crate::tenant::Tenant;
 use crate::timer::Deadline;
+use crate::{drain, probation, restart};
 use muster_model::state::{AllocationState, ExecutionResult, NodeState};
-use muster_model::{AccountName, Timestamp};
+use muster_model::{AccountName, TaskKey, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Volatile {
     paces: Vec<Pace>,
-    contacts: Vec<(Contact, BTreeMap<muster_model::TaskKey, crate::node::Held>)>,
+    contacts: Vec<(Contact, BTreeMap<TaskKey, Held>, BTreeSet<TaskKey>)>,
     open: Vec<BTreeMap<i64, BTreeSet<muster_model::NodeId>>>,
 }
 
@@ -39,6 +40,11 @@ impl Core {
             }
             for node in tenant.nodes.values() {
                 node.check();
+                let pool = tenant.pools.get(&node.row.pool).filter(|_| node.contact.session.is_some());
+                if let Some(pool) = pool {
+                    let settled = node.settled_state(&pool.row.spec);
+                    assert_eq!(node.row.state, settled, "state of node {}", node.id());
+                }
             }
             check_custody(account, tenant);
             check_lists(tenant);
@@ -73,8 +79,23 @@ impl Core {
         for node in tenant.nodes.values() {
             let lease = Deadline::Lease(account.clone(), node.id().clone());
             let watched = self.deadlines().iter().any(|(_, deadline)| *deadline == lease);
-            let at_rest = node.row.state == NodeState::Unknown;
+            let at_rest = node.row.state == NodeState::Unknown || node.is_restarting();
             assert!(watched || at_rest, "nothing watches the lease of {:?}", node.id());
+            self.check_node_deadlines(account, node, now);
+        }
+    }
+
+    fn check_node_deadlines(&self, account: &AccountName, node: &Node, now: Timestamp) {
+        let (account, id) = (account.clone(), node.id().clone());
+        let waits = [
+            (drain::deadline(&node.row), Deadline::Drain(account.clone(), id.clone())),
+            (restart::deadline(&node.row, self.settings()), Deadline::Restart(account.clone(), id.clone())),
+            (probation::deadline(node, self.settings()), Deadline::Probation(account, id)),
+        ];
+        for (at, deadline) in waits {
+            if let Some(at) = at.filter(|at| *at > now) {
+                assert!(self.deadlines().holds(at, &deadline), "{deadline:?} at {at:?} is missing");
+            }
         }
     }
 
@@ -83,7 +104,10 @@ impl Core {
     pub fn volatile(&self) -> Volatile {
         Volatile {
             paces: self.each_job().map(|job| job.pace).collect(),
-            contacts: self.each_node().map(|node| (node.contact, node.held.clone())).collect(),
+            contacts: self
+                .each_node()
+                .map(|node| (node.contact, node.held.clone(), node.failed_tasks.clone()))
+                .collect(),
             open: self.tenants().flat_map(|(_, t)| t.pools.values()).map(|p| p.open_nodes.clone()).collect(),
         }
     }
@@ -104,9 +128,10 @@ impl Core {
             for (job, pace) in tenant.jobs.values_mut().zip(&mut paces) {
                 job.pace = pace;
             }
-            for (node, (contact, held)) in tenant.nodes.values_mut().zip(&mut contacts) {
+            for (node, (contact, held, failed_tasks)) in tenant.nodes.values_mut().zip(&mut contacts) {
                 node.contact = contact;
                 node.held = held;
+                node.failed_tasks = failed_tasks;
             }
             for (pool, open) in tenant.pools.values_mut().zip(&mut open) {
                 pool.open_nodes = open;
@@ -123,6 +148,7 @@ impl Core {
             }
             for node in tenant.nodes.values_mut() {
                 node.contact = Contact { session: None, lease_until };
+                node.failed_tasks.clear();
                 for held in node.held.values_mut() {
                     held.recalled = false;
                 }
@@ -154,7 +180,8 @@ fn check_custody(account: &AccountName, tenant: &Tenant) {
         .collect();
     for job in tenant.jobs.values() {
         for (node, row) in &job.nodes {
-            let held = job_node::held_by(job, row).map(|held| (held.attempt, node.clone(), held.running));
+            let held =
+                job_node::held_by(job, row).map(|held| (held.attempt, node.clone(), held.started.is_some()));
             by_task.extend(held);
         }
     }
@@ -162,7 +189,7 @@ fn check_custody(account: &AccountName, tenant: &Tenant) {
         .nodes
         .values()
         .flat_map(|node| {
-            node.held.values().map(|held| (held.attempt.clone(), node.id().clone(), held.running))
+            node.held.values().map(|held| (held.attempt.clone(), node.id().clone(), held.started.is_some()))
         })
         .collect();
     assert_eq!(by_task, by_node, "account {account}: who holds what");

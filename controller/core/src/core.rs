@@ -8,6 +8,7 @@ use crate::counts::TaskCounts;
 use crate::effect::Effect;
 use crate::explain::{Explanation, JobExplanation};
 use crate::input::{Command, Input, NewAccount, NodeInput};
+use crate::node::Node;
 use crate::record::{Record, RequestRow};
 use crate::reject::Reject;
 use crate::reply::Reply;
@@ -16,11 +17,12 @@ use crate::tenant::Tenant;
 use crate::timer::{Deadline, Deadlines};
 use crate::turn::Turn;
 use crate::{
-    account, job_life, join, lease, node_command, placement, pool_command, request, resize, session,
+    account, job_life, join, lease, node_command, node_life, placement, pool_command, probation, request,
+    resize, restart, session,
 };
 use crate::{sweep_command, task_command, waiting};
 use muster_model::spec::TaskSpec;
-use muster_model::{AccountName, JobId, RequestId, SweepId, TaskId, Timestamp, TokenId};
+use muster_model::{AccountName, AttemptId, JobId, NodeId, RequestId, SweepId, TaskId, Timestamp, TokenId};
 use std::collections::BTreeMap;
 
 /// The answer to one input: what must be durable, what to do then, what to say then.
@@ -104,6 +106,13 @@ impl Core {
         let requests = self.tenants.get(account).map(|tenant| tenant.requests.range(first..));
         let rows = requests.into_iter().flatten();
         rows.take_while(move |(id, _)| begins(id)).map(|(_, row)| row)
+    }
+
+    /// The tasks that a node holds and when each has started: the newest start first, those that have not started last.
+    #[must_use]
+    pub fn tasks_on_node(&self, account: &AccountName, node: &NodeId) -> Vec<(AttemptId, Option<Timestamp>)> {
+        let node = self.tenants.get(account).and_then(|tenant| tenant.nodes.get(node));
+        node.map(Node::tasks).unwrap_or_default()
     }
 
     /// Why a task waits.
@@ -325,16 +334,25 @@ fn obey(tenant: &mut Tenant, turn: &mut Turn<'_>, command: Command) -> Result<Re
         Command::UpdatePool { pool, patch, if_match } => {
             pool_command::update(tenant, turn, &pool, patch, if_match)
         }
-        Command::ResizePool { pool, target, timeout, if_match } => {
-            resize::resize(tenant, turn, &pool, target, timeout, if_match)
+        Command::ResizePool { pool, target, timeout, option, if_match } => {
+            resize::resize(tenant, turn, &pool, target, timeout, option, if_match)
         }
         Command::StopResize { pool, if_match } => resize::stop(tenant, turn, &pool, if_match),
         Command::DeletePool { pool, if_match } => pool_command::delete(tenant, turn, &pool, if_match),
         Command::CreateJoinToken(new) => join::create_token(tenant, turn, new),
         Command::RevokeJoinToken { token } => join::revoke_token(tenant, turn, &token),
-        Command::RemoveNodes { pool, nodes } => resize::remove_nodes(tenant, turn, &pool, &nodes),
-        Command::SetScheduling { pool, node, enabled } => {
-            node_command::set_scheduling(tenant, turn, &pool, &node, enabled)
+        Command::RemoveNodes { pool, nodes, option, timeout, if_match } => {
+            resize::remove_nodes(tenant, turn, &pool, &nodes, option, timeout, if_match)
+        }
+        Command::DisableScheduling { pool, node, option, deadline, if_match } => {
+            let deadline = deadline.map(|span| turn.now.after(span));
+            node_command::disable_scheduling(tenant, turn, &pool, &node, (option, deadline), if_match)
+        }
+        Command::EnableScheduling { pool, node, if_match } => {
+            node_command::enable_scheduling(tenant, turn, &pool, &node, if_match)
+        }
+        Command::RestartNode { pool, node, option, reimage, if_match } => {
+            node_command::restart(tenant, turn, &pool, &node, option, reimage, if_match)
         }
         Command::CreateJob(spec) => job_life::create(tenant, turn, *spec),
         Command::UpdateJob { job, patch, if_match } => job_life::update(tenant, turn, &job, patch, if_match),
@@ -390,6 +408,9 @@ fn look_again(tenant: &mut Tenant, turn: &mut Turn<'_>, due: &Deadline) {
         }
         Deadline::JobWallClock(_, job) => job_life::wall_clock_passed(tenant, turn, job),
         Deadline::TaskLives(_, job) => job_life::lives_passed(tenant, turn, job),
+        Deadline::Drain(_, node) => node_life::drain_timed_out(tenant, turn, node),
+        Deadline::Restart(_, node) => restart::timed_out(tenant, turn, node),
+        Deadline::Probation(_, node) => probation::look(tenant, turn, node),
         Deadline::Resize(_, pool) => resize::timed_out(tenant, turn, pool),
         Deadline::Token(_, token) => join::forget_token(tenant, turn, token),
         Deadline::Request(_, request) => request::forget(tenant, turn, request),

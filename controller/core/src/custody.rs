@@ -7,6 +7,7 @@
 
 use crate::attempt::{self, is_current};
 use crate::exit::{self, Consequence, Exit};
+use crate::health;
 use crate::job::Job;
 use crate::record::{AttemptRow, Ending, FileRow, Record};
 use crate::retry::{self, Failed, Verdict};
@@ -14,7 +15,7 @@ use crate::task::{Task, TaskEvent};
 use crate::tenant::Tenant;
 use crate::timer::Deadline;
 use crate::turn::Turn;
-use crate::{job_life, job_node, job_node_report, resize};
+use crate::{job_life, job_node, job_node_report, node_life, probation};
 use muster_model::cause::{Cause, ErrorCategory};
 use muster_model::state::ExecutionResult;
 use muster_model::{AttemptId, AttemptResult, FailureInfo, NodeId, TaskId, Timestamp};
@@ -37,7 +38,7 @@ pub(crate) fn started(
         return job_node_report::started(tenant, turn, node_id, attempt, time);
     }
     let Some(node) = tenant.nodes.get_mut(node_id) else { return };
-    if !node.mark_running(attempt) {
+    if !node.mark_running(attempt, time) {
         return;
     }
     if let Some(job) = tenant.jobs.get_mut(&attempt.job) {
@@ -45,6 +46,9 @@ pub(crate) fn started(
             task.progress_mut().started = Some(time);
         }
         job.shift(turn, &attempt.task, TaskEvent::Start);
+    }
+    if let Some(node) = tenant.nodes.get(node_id) {
+        probation::started(node, turn);
     }
     tenant.save_node(turn, node_id);
 }
@@ -59,7 +63,7 @@ pub(crate) fn returned(tenant: &mut Tenant, turn: &mut Turn<'_>, node_id: &NodeI
     }
     attempt::give_back(tenant, turn, node_id, attempt);
     job_life::settle(tenant, turn, &attempt.job);
-    resize::release_if_leaving(tenant, turn, node_id);
+    node_life::look(tenant, turn, node_id);
 }
 
 /// How an attempt came to its end.
@@ -81,6 +85,7 @@ pub(crate) fn ended(
         return;
     }
     let End { result, may_have_run } = end;
+    judge(tenant, turn, node_id, attempt, &result);
     if job_node::is_of_job(tenant, attempt) {
         return job_node_report::ended(tenant, turn, node_id, attempt, result);
     }
@@ -104,7 +109,30 @@ pub(crate) fn ended(
         conclude(tenant, turn, node_id, attempt, ending, result, may_have_run);
     }
     job_life::settle(tenant, turn, &attempt.job);
-    resize::release_if_leaving(tenant, turn, node_id);
+    node_life::look(tenant, turn, node_id);
+}
+
+/// What the end of an attempt says about its node.
+fn judge(
+    tenant: &mut Tenant,
+    turn: &mut Turn<'_>,
+    node_id: &NodeId,
+    attempt: &AttemptId,
+    result: &AttemptResult,
+) {
+    // What was to be stopped may end in any way.
+    let of_task = tenant.task(&attempt.job, &attempt.task).ok().and_then(|task| task.ending());
+    if result.start_time.is_none() && of_task.or_else(|| job_node::ending(tenant, node_id, attempt)).is_some()
+    {
+        return;
+    }
+    let Some(node) = tenant.nodes.get_mut(node_id) else { return };
+    let before = node.row.probation.clone();
+    probation::note(node, turn, attempt, result);
+    if node.row.probation != before {
+        tenant.save_node(turn, node_id);
+        health::spare(tenant, turn, node_id);
+    }
 }
 
 fn count_on_node(tenant: &mut Tenant, turn: &mut Turn<'_>, node_id: &NodeId, result: &AttemptResult) {

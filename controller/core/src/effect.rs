@@ -73,6 +73,13 @@ pub enum NodeMessage {
         /// For the node's log.
         reason: LeaveReason,
     },
+    /// Run the operator's command that restarts the machine, or sets it up anew. The node holds nothing.
+    Restart {
+        /// Whether it is set up anew.
+        reimage: bool,
+    },
+    /// Run the start task again: it failed for good, and the node is tried once more.
+    RunStartTask,
     /// The session is replaced or refused; the stream is closed.
     Close {
         /// For the node's log.

@@ -78,6 +78,31 @@ pub enum Reason {
         /// One of them.
         example: NodeId,
     },
+    /// Nodes are out of use because something is wrong with them.
+    NodesUnusable {
+        /// How many, for this reason.
+        count: u32,
+        /// One of them.
+        example: NodeId,
+        /// The code of the error there.
+        error: String,
+        /// Its words.
+        message: String,
+    },
+    /// Nodes are being relieved of their tasks.
+    NodesDraining {
+        /// How many.
+        count: u32,
+        /// One of them.
+        example: NodeId,
+    },
+    /// Nodes that failed tasks are tried with one task at a time, and have it.
+    NodesOnProbation {
+        /// How many.
+        count: u32,
+        /// One of them.
+        example: NodeId,
+    },
     /// Nodes are out of contact.
     NodesOutOfContact {
         /// How many.
@@ -183,6 +208,9 @@ impl Reason {
             Self::PoolState(..) => "POOL_STATE",
             Self::NoNodes { .. } => "NO_NODES",
             Self::NodesInState { .. } => "NODE_STATE",
+            Self::NodesUnusable { .. } => "NODE_UNUSABLE",
+            Self::NodesDraining { .. } => "NODE_DRAINING",
+            Self::NodesOnProbation { .. } => "NODE_ON_PROBATION",
             Self::NodesOutOfContact { .. } => "NODE_OUT_OF_CONTACT",
             Self::SchedulingDisabled { .. } => "SCHEDULING_DISABLED",
             Self::PreparationFailed { .. } => "JOB_PREPARATION_FAILED",
@@ -231,7 +259,15 @@ impl Reason {
                 ("state", state.to_string()),
                 ("example", example.to_string()),
             ],
+            Self::NodesUnusable { count, example, error, message } => vec![
+                ("nodes", count.to_string()),
+                ("example", example.to_string()),
+                ("error", error.clone()),
+                ("message", message.clone()),
+            ],
             Self::NodesOutOfContact { count, example }
+            | Self::NodesDraining { count, example }
+            | Self::NodesOnProbation { count, example }
             | Self::SchedulingDisabled { count, example }
             | Self::PreparationFailed { count, example }
             | Self::Exclusive { count, example }
@@ -304,6 +340,11 @@ fn nodes(count: u32) -> String {
     if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
 }
 
+/// So many nodes, what they are, and one of them.
+fn such(f: &mut fmt::Formatter<'_>, count: u32, what: &str, example: &NodeId) -> fmt::Result {
+    write!(f, "{} {what} (such as '{example}')", nodes(count))
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -326,20 +367,21 @@ impl fmt::Display for Reason {
                 write!(f, "pool '{pool}' has no nodes yet; it asks for {target}")
             }
             Self::NodesInState { count, state, example } => {
-                write!(f, "{} in state {state} (such as '{example}')", nodes(*count))
+                such(f, *count, &format!("in state {state}"), example)
             }
-            Self::NodesOutOfContact { count, example } => {
-                write!(f, "{} out of contact (such as '{example}')", nodes(*count))
+            Self::NodesUnusable { count, example, error, message } => {
+                write!(f, "{} unusable (such as '{example}', {error}: {message})", nodes(*count))
             }
+            Self::NodesDraining { count, example } => such(f, *count, "being drained", example),
+            Self::NodesOnProbation { count, example } => {
+                such(f, *count, "tried with one task at a time after failures", example)
+            }
+            Self::NodesOutOfContact { count, example } => such(f, *count, "out of contact", example),
             Self::SchedulingDisabled { count, example } => {
-                write!(f, "{} with scheduling disabled (such as '{example}')", nodes(*count))
+                such(f, *count, "with scheduling disabled", example)
             }
             Self::PreparationFailed { count, example } => {
-                write!(
-                    f,
-                    "{} excluded because the job preparation task failed there (such as '{example}')",
-                    nodes(*count)
-                )
+                such(f, *count, "excluded because the job preparation task failed there", example)
             }
             Self::TooSmall { count, nearest, shortage } => {
                 let (needs, has) = both(shortage);
@@ -350,18 +392,10 @@ impl fmt::Display for Reason {
                 write!(f, "{} busy: needs {needs}, the nearest, '{nearest}', has {has} left", nodes(*count))
             }
             Self::Exclusive { count, example } => {
-                write!(
-                    f,
-                    "{} not free for one task alone, or held by one (such as '{example}')",
-                    nodes(*count)
-                )
+                such(f, *count, "not free for one task alone, or held by one", example)
             }
             Self::KeptFree { count, example } => {
-                write!(
-                    f,
-                    "{} kept free for an older task that needs more (such as '{example}')",
-                    nodes(*count)
-                )
+                such(f, *count, "kept free for an older task that needs more", example)
             }
             Self::Queue { ahead_in_other_jobs, ahead_in_job } => {
                 f.write_str(&queue(*ahead_in_job, *ahead_in_other_jobs))

@@ -6,9 +6,9 @@
 
 use crate::reply::CreatedNode;
 use muster_model::account::AccessKey;
-use muster_model::node::{MachineFacts, StartTaskInfo};
+use muster_model::node::{MachineFacts, NodeError, StartTaskInfo};
 use muster_model::spec::{JobPatch, JobSpec, PoolPatch, PoolSpec, SweepSpec, TaskConstraints, TaskSpec};
-use muster_model::state::AttemptPhase;
+use muster_model::state::{AttemptPhase, DrainOption};
 use muster_model::{
     AccountName, AttemptId, AttemptResult, ContainerName, Digest, FilePath, JobId, KeyName, NodeId, PoolId,
     RequestId, SweepId, TaskId, Timestamp, TokenId,
@@ -62,8 +62,11 @@ pub enum Command {
         pool: PoolId,
         /// The number of nodes.
         target: u32,
-        /// When to give up; `None` leaves the pool's setting.
+        /// When to give up, and to requeue tasks that still run where the option is task completion; `None` leaves the pool's
+        /// setting.
         timeout: Option<Duration>,
+        /// What becomes of the tasks of nodes that leave.
+        option: DrainOption,
         /// Only if the pool's etag is this.
         if_match: Option<u64>,
     },
@@ -94,15 +97,53 @@ pub enum Command {
         pool: PoolId,
         /// The nodes.
         nodes: Vec<NodeId>,
+        /// What becomes of their tasks.
+        option: DrainOption,
+        /// With task completion, when tasks that still run are requeued: this long from now; `None` is the pool's resize timeout.
+        timeout: Option<Duration>,
+        /// Only if the pool's etag is this.
+        if_match: Option<u64>,
     },
-    /// Places nothing more on a node, or allows it again.
-    SetScheduling {
+    /// Places nothing more on a node and relieves it of its tasks. On a node without scheduling it is refused, unless it asks
+    /// for more than what is under way: a stronger option (terminate before requeue before task completion), or, with task
+    /// completion, another deadline; then it takes over. What the node has not started runs elsewhere at once, whatever the
+    /// option, and costs nothing.
+    DisableScheduling {
         /// The pool.
         pool: PoolId,
         /// The node.
         node: NodeId,
-        /// Whether tasks may be placed.
-        enabled: bool,
+        /// What becomes of its tasks.
+        option: DrainOption,
+        /// With task completion, when tasks that still run are requeued: this long from now; `None` is never.
+        deadline: Option<Duration>,
+        /// Only if the node's etag is this.
+        if_match: Option<u64>,
+    },
+    /// Allows tasks to be placed on a node again; also breaks off a drain and the restart that waits for it (tasks that are
+    /// being ended are not spared), ends the pause of a probation, and drops the error of a restart that failed. Refused if
+    /// none of that is so.
+    EnableScheduling {
+        /// The pool.
+        pool: PoolId,
+        /// The node.
+        node: NodeId,
+        /// Only if the node's etag is this.
+        if_match: Option<u64>,
+    },
+    /// Relieves a node of its tasks and restarts it, or sets it up anew. Scheduling is afterwards what it was. While a restart
+    /// is under way only a stronger option, or setting up anew instead, takes over.
+    RestartNode {
+        /// The pool.
+        pool: PoolId,
+        /// The node.
+        node: NodeId,
+        /// What becomes of its tasks.
+        option: DrainOption,
+        /// Whether it is set up anew.
+        reimage: bool,
+        /// Only if the node's etag is this.
+        if_match: Option<u64>,
     },
     /// Makes a job.
     CreateJob(Box<JobSpec>),
@@ -405,4 +446,6 @@ pub enum Report {
     },
     /// The start task of this boot changed.
     StartTask(StartTaskInfo),
+    /// All that is wrong with the node now, in place of what it said before; empty: all is well.
+    Health(Vec<NodeError>),
 }

@@ -13,7 +13,7 @@ use crate::task::{Phase, Task};
 use crate::tenant::Tenant;
 use crate::timer::Deadline;
 use crate::turn::Turn;
-use crate::{attempt, job_node};
+use crate::{attempt, job_node, users};
 use muster_model::limits::TASK_LIFE_MAX;
 use muster_model::spec::{JobPatch, JobSpec};
 use muster_model::state::{
@@ -30,6 +30,9 @@ pub(crate) fn create(tenant: &mut Tenant, turn: &mut Turn<'_>, spec: JobSpec) ->
         && pool.row.state == PoolState::Deleting
     {
         return Err(Reject::PoolBeingDeleted(spec.pool));
+    }
+    if let Some(pool) = tenant.pools.get(&spec.pool) {
+        users::refuse_unknown_in_job(&pool.row.spec, &spec)?;
     }
     let id = spec.id.clone();
     let job = Job::new(JobRow {

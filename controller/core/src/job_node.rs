@@ -13,8 +13,9 @@ use crate::node::Held;
 use crate::record::{Ending, JobNodeRow, JobNodeTask, Record};
 use crate::tenant::Tenant;
 use crate::turn::Turn;
-use muster_model::state::{ExecutionResult, JobNodeTaskState, JobState, NodeState};
-use muster_model::{AttemptId, JobId, NodeId, TaskId};
+use muster_model::cause::ErrorCategory;
+use muster_model::state::{AfterDrain, DrainOption, ExecutionResult, JobNodeTaskState, JobState, NodeState};
+use muster_model::{AttemptId, JobId, NodeId, TaskId, Timestamp};
 use std::sync::Arc;
 
 /// Which of the two.
@@ -147,14 +148,14 @@ pub(crate) fn begin(
     turn.record(Record::JobNode(Box::new(row.clone())));
     node.prepared_for.insert(job_id.clone());
     let room = node.room();
-    node.hold(held(attempt.clone(), false));
+    node.hold(held(attempt.clone(), None));
     tenant.reindex(node_id, room);
     Some(attempt)
 }
 
 /// What a node holds of a preparation or release.
-fn held(attempt: AttemptId, running: bool) -> Held {
-    Held { attempt, class: Arc::default(), of_job: true, running, recalled: false }
+fn held(attempt: AttemptId, started: Option<Timestamp>) -> Held {
+    Held { attempt, class: Arc::default(), of_job: true, started, recalled: false }
 }
 
 /// What a loaded row says that its node holds.
@@ -162,7 +163,7 @@ pub(crate) fn held_by(job: &Job, row: &JobNodeRow) -> Option<Held> {
     let spec = &job.row.spec;
     let of = |id: &TaskId, task: &JobNodeTask| {
         let attempt = AttemptId { job: job.id().clone(), task: id.clone(), number: task.attempt };
-        task.placed.then(|| held(attempt, task.started.is_some()))
+        task.placed.then(|| held(attempt, task.started))
     };
     let preparation = spec.preparation.as_ref().and_then(|spec| of(&spec.id, &row.preparation));
     let release = || of(&spec.release.as_ref()?.id, row.release.as_ref()?);
@@ -183,10 +184,12 @@ pub(crate) fn stop_preparations(tenant: &Tenant, turn: &mut Turn<'_>, job_id: &J
 /// Why a held preparation or release is to be stopped, if it is.
 pub(crate) fn ending(tenant: &Tenant, node_id: &NodeId, attempt: &AttemptId) -> Option<Ending> {
     let job = tenant.jobs.get(&attempt.job)?;
-    let leaving = tenant.nodes.get(node_id).is_some_and(|node| node.row.state == NodeState::LeavingPool);
+    let drain = tenant.nodes.get(node_id).and_then(|node| node.row.drain);
+    let drained = drain.filter(|drain| drain.option != DrainOption::TaskCompletion);
+    let leaves = drained.is_some_and(|drain| drain.then == AfterDrain::Leave);
     let over = matches!(job.row.state, JobState::Terminating | JobState::Deleting);
     let preparation = kind_of(job, &attempt.task) == Some(Kind::Preparation);
-    (leaving || (over && preparation)).then_some(Ending::Terminate)
+    (leaves || (preparation && (over || drained.is_some()))).then_some(Ending::Terminate)
 }
 
 /// Does what is to be done on nodes at the end of a job whose tasks are all over. True once nothing is left of it.
@@ -200,10 +203,11 @@ pub(crate) fn finish(tenant: &mut Tenant, turn: &mut Turn<'_>, job_id: &JobId) -
         let ran = |task: &JobNodeTask| task.started.is_some() || task.retry_count > 0;
         let due = job.nodes.values().filter(|row| row.release.is_none() && ran(&row.preparation));
         let reachable = |node: &NodeId| {
-            tenant
-                .nodes
-                .get(node)
-                .is_some_and(|node| !matches!(node.row.state, NodeState::Unknown | NodeState::LeavingPool))
+            tenant.nodes.get(node).is_some_and(|node| {
+                node.row.state != NodeState::Unknown
+                    && node.row.state != NodeState::LeavingPool
+                    && !node.is_restarting()
+            })
         };
         let due: Vec<_> = due.map(|row| row.node.clone()).filter(|node| reachable(node)).collect();
         for node in due {
@@ -221,6 +225,24 @@ pub(crate) fn is_of_earlier_boot(tenant: &Tenant, job: &Job, node_id: &NodeId) -
     let again = job.row.spec.preparation.as_ref().is_some_and(|s| s.rerun_on_node_reboot_after_success);
     let boot_id = tenant.nodes.get(node_id).map(|node| &node.row.facts.boot_id);
     again && job.nodes.get(node_id).map(|row| &row.boot_id) != boot_id
+}
+
+/// A node that was out of use for faults of its own is tried again: preparations that failed for such a fault are, too.
+pub(crate) fn tried_again(tenant: &mut Tenant, turn: &mut Turn<'_>, node_id: &NodeId) {
+    let Some(node) = tenant.nodes.get(node_id) else { return };
+    for id in &node.prepared_for {
+        let Some(job) = tenant.jobs.get_mut(id) else { continue };
+        let Some(row) = job.nodes.get_mut(node_id) else { continue };
+        let preparation = &mut row.preparation;
+        let category = preparation.failure.as_ref().map(|failure| failure.cause.category());
+        let failed = preparation.result == Some(ExecutionResult::Failure) && !preparation.placed;
+        if failed && category == Some(ErrorCategory::Server) {
+            preparation.result = None;
+            preparation.retry_count = 0;
+            turn.record(Record::JobNode(Box::new(row.clone())));
+            turn.dirty.insert(job.row.spec.pool.clone());
+        }
+    }
 }
 
 /// A node has booted anew: jobs that want it are prepared again with their next task there.

@@ -11,7 +11,7 @@ use crate::record::{JobNodeTask, Record};
 use crate::task::Phase;
 use crate::tenant::Tenant;
 use crate::turn::Turn;
-use crate::{job_life, resize};
+use crate::{job_life, node_life};
 use muster_model::cause::{Cause, ErrorCategory};
 use muster_model::spec::RetryLimit;
 use muster_model::state::{ExecutionResult, JobNodeTaskState, JobState, NodeState};
@@ -47,7 +47,7 @@ pub(crate) fn started(
     attempt: &AttemptId,
     time: Timestamp,
 ) {
-    let marked = tenant.nodes.get_mut(node_id).is_some_and(|node| node.mark_running(attempt));
+    let marked = tenant.nodes.get_mut(node_id).is_some_and(|node| node.mark_running(attempt, time));
     if marked {
         change(tenant, turn, node_id, attempt, |task| task.started = Some(time));
     }
@@ -103,7 +103,7 @@ pub(crate) fn ended(
         (Kind::Release, Next::Over | Next::Forget) => {}
     }
     job_life::settle(tenant, turn, &attempt.job);
-    resize::release_if_leaving(tenant, turn, node_id);
+    node_life::look(tenant, turn, node_id);
 }
 
 /// What follows the end of an attempt.
@@ -140,7 +140,8 @@ fn what_next(
     if kind == Kind::Release || ending {
         return Next::Over;
     }
-    if leaving || failure.cause == Cause::NodeLost {
+    // The controller itself ends a preparation when its node is drained.
+    if leaving || matches!(failure.cause, Cause::NodeLost | Cause::Terminated) {
         return Next::Forget;
     }
     let limit = match failure.cause.category() {

@@ -5,7 +5,7 @@
 
 use crate::input::NewToken;
 use crate::node::Node;
-use crate::record::{NodeRow, Record, TokenRow};
+use crate::record::{NodeRow, Probation, Record, TokenRow};
 use crate::reject::Reject;
 use crate::reply::{CreatedNode, Reply};
 use crate::resize;
@@ -91,6 +91,8 @@ pub(crate) fn join(
         scheduling: SchedulingState::Enabled,
         start_task: None,
         errors: Vec::new(),
+        drain: None,
+        probation: Probation::default(),
         joined: turn.now,
         tasks_run: 0,
         tasks_succeeded: 0,

@@ -7,9 +7,9 @@ use crate::attempt;
 use crate::custody::{self, End};
 use crate::effect::{CloseReason, NodeMessage};
 use crate::input::SessionId;
+use crate::node_life;
 use crate::reject::Reject;
 use crate::reply::Reply;
-use crate::resize;
 use crate::tenant::Tenant;
 use crate::timer::Deadline;
 use crate::turn::Turn;
@@ -43,7 +43,9 @@ pub(crate) fn expire(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId) {
         turn.wake(end, Deadline::Lease(turn.account.clone(), id.clone()));
         return;
     }
-    if node.row.state == NodeState::Unknown && node.held.is_empty() {
+    let known =
+        node.row.state == NodeState::Unknown || (node.is_restarting() && node.contact.session.is_none());
+    if known && node.held.is_empty() {
         return;
     }
     let room = node.room();
@@ -51,7 +53,8 @@ pub(crate) fn expire(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId) {
         turn.tell(id, session, NodeMessage::Close { reason: CloseReason::LeaseEnded });
     }
     let leaving = node.row.state == NodeState::LeavingPool;
-    if !leaving {
+    // One that is being restarted has reason to be silent (`restart`).
+    if !leaving && !node.is_restarting() {
         node.enter(NodeState::Unknown, turn.now);
     }
     node.save(turn);
@@ -76,5 +79,5 @@ pub(crate) fn expire(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId) {
         let result = AttemptResult::not_started(failure, turn.now);
         custody::ended(tenant, turn, id, &attempt, End { result, may_have_run: true });
     }
-    resize::release_if_leaving(tenant, turn, id);
+    node_life::look(tenant, turn, id);
 }

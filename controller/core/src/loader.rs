@@ -19,7 +19,7 @@ use crate::sweep::Sweep;
 use crate::task::{Phase, Task};
 use crate::tenant::Tenant;
 use crate::timer::Deadline;
-use crate::{job_life, job_node, join};
+use crate::{drain, job_life, job_node, join, probation, restart};
 use muster_model::limits::TASK_LIFE_MAX;
 use muster_model::{AccountName, JobId, SweepId, TaskId, Timestamp};
 use std::collections::BTreeMap;
@@ -100,6 +100,12 @@ impl Loader {
         let lease_end = lease_until.after(self.core.settings.lease_margin);
         for mut row in rows {
             self.core.deadlines.add(lease_end, Deadline::Lease(row.account.clone(), row.id.clone()));
+            if let Some(at) = drain::deadline(&row) {
+                self.core.deadlines.add(at, Deadline::Drain(row.account.clone(), row.id.clone()));
+            }
+            if let Some(at) = restart::deadline(&row, &self.core.settings) {
+                self.core.deadlines.add(at, Deadline::Restart(row.account.clone(), row.id.clone()));
+            }
             let Some(tenant) = self.core.tenants.get_mut(&row.account) else { continue };
             if let Some(pool) = tenant.pools.get_mut(&row.pool) {
                 pool.nodes.insert(row.id.clone());
@@ -214,7 +220,10 @@ impl Loader {
                 attempt: task.attempt_id(job_id),
                 class: Arc::clone(&task.class),
                 of_job: false,
-                running: task.phase == Phase::Running,
+                started: task
+                    .progress_ref()
+                    .and_then(|progress| progress.started)
+                    .filter(|_| task.phase == Phase::Running),
                 recalled: false,
             });
         }
@@ -226,6 +235,11 @@ impl Loader {
     pub fn finish(self) -> Core {
         let Self { mut core, now, oldest } = self;
         for (account, tenant) in &mut core.tenants {
+            for node in tenant.nodes.values() {
+                if let Some(at) = probation::deadline(node, &core.settings) {
+                    core.deadlines.add(at, Deadline::Probation(account.clone(), node.id().clone()));
+                }
+            }
             let ids: Vec<JobId> = tenant.jobs.keys().cloned().collect();
             for id in ids {
                 if let Some(job) = tenant.jobs.get_mut(&id) {

@@ -295,7 +295,7 @@ fn recall_for_idle(tenant: &mut Tenant, turn: &mut Turn<'_>, pool_id: &PoolId) {
     let Some(session) = node.contact.session else { return };
     let surplus = usize::try_from(most_room.min(-least_room)).unwrap_or(0);
     let held = node.held.values_mut().rev();
-    let unstarted = held.filter(|held| !held.running && !held.recalled && !held.of_job);
+    let unstarted = held.filter(|held| held.started.is_none() && !held.recalled && !held.of_job);
     let attempts: Vec<AttemptId> = unstarted
         .take(surplus)
         .map(|held| {

@@ -10,9 +10,10 @@ use crate::reply::Reply;
 use crate::resize;
 use crate::tenant::Tenant;
 use crate::turn::Turn;
+use crate::users;
 use muster_model::PoolId;
 use muster_model::spec::{PoolPatch, PoolSpec};
-use muster_model::state::{AllocationState, PoolState};
+use muster_model::state::{AllocationState, DrainOption, PoolState};
 
 pub(crate) fn create(tenant: &mut Tenant, turn: &mut Turn<'_>, spec: PoolSpec) -> Result<Reply, Reject> {
     if let Some(pool) = tenant.pools.get(&spec.id) {
@@ -21,6 +22,7 @@ pub(crate) fn create(tenant: &mut Tenant, turn: &mut Turn<'_>, spec: PoolSpec) -
             PoolState::Deleting => Reject::PoolBeingDeleted(spec.id),
         });
     }
+    users::refuse_unknown_in_start_task(&spec)?;
     let id = spec.id.clone();
     let mut pool = Pool::new(PoolRow {
         account: turn.account.clone(),
@@ -40,7 +42,7 @@ pub(crate) fn create(tenant: &mut Tenant, turn: &mut Turn<'_>, spec: PoolSpec) -
         pool.waiting_jobs.insert((priority, sequence, job.id().clone()));
     }
     tenant.pools.insert(id.clone(), pool);
-    resize::begin(tenant, turn, &id);
+    resize::begin(tenant, turn, &id, DrainOption::Requeue);
     Ok(Reply::Done)
 }
 
@@ -54,6 +56,12 @@ pub(crate) fn update(
     let pool = tenant.active_pool_mut(id)?;
     pool.require(if_match)?;
     let PoolPatch { display_name, start_task, metadata, task_slots_per_node, node_fill_type } = patch;
+    if let Some(start_task) = &start_task {
+        users::refuse_unknown_in_start_task(&PoolSpec {
+            start_task: start_task.clone(),
+            ..pool.row.spec.clone()
+        })?;
+    }
     let spec = &mut pool.row.spec;
     spec.display_name = display_name.unwrap_or_else(|| std::mem::take(&mut spec.display_name));
     spec.metadata = metadata.unwrap_or_else(|| std::mem::take(&mut spec.metadata));
@@ -83,6 +91,7 @@ pub(crate) fn delete(
         tenant.tokens.remove(&token);
         turn.record(Record::TokenGone(turn.account.clone(), token));
     }
+    resize::hasten(tenant, turn, id);
     resize::settle(tenant, turn, id);
     Ok(Reply::Done)
 }

@@ -6,11 +6,11 @@
 
 use crate::reply::Reply;
 use muster_model::account::AccessKey;
-use muster_model::node::{MachineFacts, StartTaskInfo};
+use muster_model::node::{MachineFacts, NodeError, StartTaskInfo};
 use muster_model::spec::{JobSpec, PoolSpec, SweepSpec, TaskConstraints, TaskSpec};
 use muster_model::state::{
-    AllocationState, ExecutionResult, JobNodeTaskState, JobState, NodeState, PoolState, SchedulingState,
-    TaskState,
+    AfterDrain, AllocationState, DrainOption, ExecutionResult, JobNodeTaskState, JobState, NodeState,
+    PoolState, SchedulingState, TaskState,
 };
 use muster_model::{
     AccountName, AttemptNumber, AttemptResult, ContainerName, Digest, FailureInfo, FilePath, IndexSet, JobId,
@@ -138,8 +138,12 @@ pub struct NodeRow {
     pub scheduling: SchedulingState,
     /// The start task of this boot.
     pub start_task: Option<StartTaskInfo>,
-    /// What is wrong: a code and a sentence for each.
-    pub errors: Vec<(String, String)>,
+    /// What is wrong with it now, as it says itself or its facts and its silence show; any of it makes it unusable.
+    pub errors: Vec<NodeError>,
+    /// How it is being relieved of its tasks; `None` when it is not.
+    pub drain: Option<Drain>,
+    /// What it did wrong, and when it is tried again.
+    pub probation: Probation,
     /// When it joined.
     pub joined: Timestamp,
     /// Attempts that it has ended.
@@ -152,6 +156,38 @@ pub struct NodeRow {
     pub running_slots: u32,
     /// Grows with every change: the etag.
     pub revision: u64,
+}
+
+impl NodeRow {
+    /// All that is wrong with the node, to show: what it says itself, then why the controller has taken it out of use, or is
+    /// trying it again.
+    pub fn all_errors(&self) -> impl Iterator<Item = &NodeError> {
+        self.errors.iter().chain(&self.probation.error)
+    }
+}
+
+/// How a node is being relieved of its tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// What becomes of its tasks.
+    pub option: DrainOption,
+    /// When tasks that have not ended by themselves are requeued; `None` is never.
+    pub deadline: Option<Timestamp>,
+    /// What follows.
+    pub then: AfterDrain,
+}
+
+/// What a node did wrong of late, as the controller sees it, and when it is tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Probation {
+    /// Attempts in a row that could not be started for reasons of the node's own.
+    pub launch_failures: u32,
+    /// How often it was taken out of use without a success in between; 0: it is not on probation.
+    pub strikes: u32,
+    /// Until when it takes no tasks; `None` while it is being tried, one task at a time, or not on probation.
+    pub until: Option<Timestamp>,
+    /// Why it was taken out of use last.
+    pub error: Option<NodeError>,
 }
 
 /// A join token.

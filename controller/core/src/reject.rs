@@ -3,8 +3,8 @@
 //! Each variant names the thing, the value, the limit and the way out; `code` is the reference's word (azure-batch.md
 //! 2.4) where it has one, and `kind` the family from which the API picks its status.
 
-use muster_model::state::{AllocationState, JobState, TaskState};
-use muster_model::{AccountName, JobId, NodeId, PoolId, RequestId, SweepId, TaskId, TokenId};
+use muster_model::state::{AllocationState, JobState, NodeState, TaskState};
+use muster_model::{AccountName, JobId, NodeId, PoolId, RequestId, SweepId, TaskId, TokenId, UserName};
 
 /// The family of a refusal: which gRPC status it becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,46 @@ pub enum Reject {
         node: NodeId,
         /// The state.
         state: &'static str,
+    },
+    /// The node's state forbids it.
+    #[error("node '{node}' is {state}: {wanted}")]
+    NodeState {
+        /// The node.
+        node: NodeId,
+        /// Its state.
+        state: NodeState,
+        /// What the command needs, in words.
+        wanted: &'static str,
+    },
+    /// The node is being restarted, or relieved of its tasks for that.
+    #[error("node '{node}' is being {} already: wait until it is back", if *reimage { "reimaged" } else { "rebooted" })]
+    NodeBeingRestarted {
+        /// The node.
+        node: NodeId,
+        /// Whether it is being set up anew.
+        reimage: bool,
+    },
+    /// The node's operator has not said how it is restarted.
+    #[error("node '{node}' has no command for {what}: set {setting} in its agent's configuration")]
+    NodeCannotRestart {
+        /// The node.
+        node: NodeId,
+        /// `rebooting` or `reimaging`.
+        what: &'static str,
+        /// The agent's setting.
+        setting: &'static str,
+    },
+    /// A user that the nodes of the pool do not have.
+    #[error(
+        "{what} names user '{user}', which pool '{pool}' does not have: add it to the pool's user_accounts, or name another"
+    )]
+    UserUnknown {
+        /// Who names it, in words.
+        what: String,
+        /// The name.
+        user: UserName,
+        /// The pool.
+        pool: PoolId,
     },
     /// No such job.
     #[error("job '{0}' does not exist: see `muster job list`, or create it")]
@@ -269,6 +309,9 @@ impl Reject {
             | Self::PoolBeingResized { .. }
             | Self::PoolNotResizing(_)
             | Self::NodeAlreadyInTargetSchedulingState { .. }
+            | Self::NodeState { .. }
+            | Self::NodeBeingRestarted { .. }
+            | Self::NodeCannotRestart { .. }
             | Self::JobState { .. }
             | Self::TaskState { .. }
             | Self::TaskSucceeded(_)
@@ -279,6 +322,7 @@ impl Reject {
             Self::TaskDependenciesNotSpecifiedOnJob { .. }
             | Self::DependencyCycle { .. }
             | Self::TooManySlots { .. }
+            | Self::UserUnknown { .. }
             | Self::SweepHasNoSuchMembers { .. }
             | Self::RequestIdReused { .. } => RejectKind::InvalidArgument,
             Self::TokenUnknown(_)
@@ -301,6 +345,10 @@ impl Reject {
             Self::PoolNotResizing(_) => "OperationInvalidForCurrentState",
             Self::NodeNotFound { .. } => "NodeNotFound",
             Self::NodeAlreadyInTargetSchedulingState { .. } => "NodeAlreadyInTargetSchedulingState",
+            Self::NodeState { .. } => "OperationInvalidForCurrentState",
+            Self::NodeBeingRestarted { reimage: false, .. } => "NodeBeingRebooted",
+            Self::NodeBeingRestarted { reimage: true, .. } => "NodeBeingReimaged",
+            Self::NodeCannotRestart { .. } => "OperationNotValidOnNode",
             Self::JobNotFound(_) => "JobNotFound",
             Self::JobExists(_) => "JobExists",
             Self::JobState { state, .. } => match state {
@@ -324,7 +372,7 @@ impl Reject {
                 TaskState::Active | TaskState::Preparing | TaskState::Running => "TaskNotCompleted",
             },
             Self::TaskSucceeded(_) => "TaskSucceeded",
-            Self::TooManySlots { .. } => "InvalidPropertyValue",
+            Self::TooManySlots { .. } | Self::UserUnknown { .. } => "InvalidPropertyValue",
             Self::EtagMismatch { .. } => "ConditionNotMet",
             Self::RequestIdReused { .. } => "RequestIdReused",
             Self::TokenUnknown(_) => "JoinTokenUnknown",

@@ -1,19 +1,21 @@
 //! How a pool comes to the number of nodes that it should have.
 //!
 //! Machines join by themselves or are started by a provider that watches the target; here it is only decided who must
-//! leave and when the pool is steady. A node that leaves is first relieved of its attempts: they wait again only once the
-//! node has confirmed their end or its lease is over, never before.
+//! leave and when the pool is steady. A node that leaves is first relieved of its attempts (`drain`): they wait again only
+//! once the node has confirmed their end or its lease is over, never before.
 
-use crate::effect::{KillReason, LeaveReason, NodeMessage};
-use crate::record::{Ending, Record};
+use crate::drain;
+use crate::effect::{LeaveReason, NodeMessage};
+use crate::job_life;
+use crate::pool::Pool;
+use crate::record::{Drain, Record};
 use crate::reject::Reject;
 use crate::reply::Reply;
 use crate::tenant::Tenant;
 use crate::timer::Deadline;
 use crate::turn::Turn;
-use crate::{attempt, job_life};
-use muster_model::state::{AllocationState, NodeState, PoolState};
-use muster_model::{NodeId, PoolId};
+use muster_model::state::{AfterDrain, AllocationState, DrainOption, NodeState, PoolState};
+use muster_model::{NodeId, PoolId, Timestamp};
 use std::time::Duration;
 
 pub(crate) fn resize(
@@ -22,6 +24,7 @@ pub(crate) fn resize(
     id: &PoolId,
     target: u32,
     timeout: Option<Duration>,
+    option: DrainOption,
     if_match: Option<u64>,
 ) -> Result<Reply, Reject> {
     let pool = tenant.active_pool_mut(id)?;
@@ -31,7 +34,7 @@ pub(crate) fn resize(
     }
     pool.row.spec.target_dedicated_nodes = target;
     pool.row.spec.resize_timeout = timeout.unwrap_or(pool.row.spec.resize_timeout);
-    begin(tenant, turn, id);
+    begin(tenant, turn, id, option);
     Ok(Reply::Done)
 }
 
@@ -56,13 +59,18 @@ pub(crate) fn remove_nodes(
     turn: &mut Turn<'_>,
     pool_id: &PoolId,
     nodes: &[NodeId],
+    option: DrainOption,
+    timeout: Option<Duration>,
+    if_match: Option<u64>,
 ) -> Result<Reply, Reject> {
-    tenant.active_pool_mut(pool_id)?;
+    let pool = tenant.active_pool_mut(pool_id)?;
+    pool.require(if_match)?;
+    let deadline = turn.now.after(timeout.unwrap_or(pool.row.spec.resize_timeout));
     for node in nodes {
         tenant.node_mut(pool_id, node)?;
     }
     for node in nodes {
-        leave(tenant, turn, node);
+        leave(tenant, turn, node, option, deadline);
     }
     if let Some(pool) = tenant.pools.get_mut(pool_id) {
         let staying = staying(&tenant.nodes, &pool.nodes);
@@ -74,8 +82,8 @@ pub(crate) fn remove_nodes(
     Ok(Reply::Done)
 }
 
-/// Starts the way to the pool's target.
-pub(crate) fn begin(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &PoolId) {
+/// Starts the way to the pool's target. Nodes that must leave are relieved of their tasks by the option.
+pub(crate) fn begin(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &PoolId, option: DrainOption) {
     let Some(pool) = tenant.pools.get_mut(id) else { return };
     let deadline = turn.now.after(pool.row.spec.resize_timeout);
     pool.row.resize_error = None;
@@ -83,6 +91,7 @@ pub(crate) fn begin(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &PoolId) {
     pool.enter_allocation(turn, AllocationState::Resizing);
     pool.save(turn);
     turn.wake(deadline, Deadline::Resize(turn.account.clone(), id.clone()));
+    dismiss_surplus(tenant, turn, id, option, deadline);
     settle(tenant, turn, id);
 }
 
@@ -92,11 +101,18 @@ pub(crate) fn timed_out(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &PoolId) {
     if pool.row.resize_deadline.is_none_or(|at| at > turn.now) {
         return;
     }
-    let (have, want) = (staying(&tenant.nodes, &pool.nodes), pool.row.spec.target_dedicated_nodes);
-    let message = format!(
-        "pool '{id}' has {have} of {want} nodes after {} s: start more machines with a join token, or lower the target",
-        pool.row.spec.resize_timeout.as_secs()
-    );
+    let (have, want) = (staying(&tenant.nodes, &pool.nodes), pool.row.spec.target_dedicated_nodes as usize);
+    let seconds = pool.row.spec.resize_timeout.as_secs();
+    let message = if have < want {
+        format!(
+            "pool '{id}' has {have} of {want} nodes after {seconds} s: start more machines with a join token, or lower the target"
+        )
+    } else {
+        let leaving = pool.nodes.len().saturating_sub(have);
+        format!(
+            "{leaving} nodes of pool '{id}' have not left after {seconds} s: their tasks are being requeued"
+        )
+    };
     give_up(tenant, turn, id, "AllocationTimedout", message);
 }
 
@@ -115,21 +131,51 @@ fn staying(
     of.iter().filter_map(|id| nodes.get(id)).filter(|node| node.row.state != NodeState::LeavingPool).count()
 }
 
-/// Looks where a pool stands: sends surplus nodes away, becomes steady, or ends.
-pub(crate) fn settle(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &PoolId) {
-    let Some(pool) = tenant.pools.get(id) else { return };
-    let target = match pool.row.state {
+/// How many nodes a pool is to have.
+fn target(pool: &Pool) -> usize {
+    match pool.row.state {
         PoolState::Deleting => 0,
         PoolState::Active => pool.row.spec.target_dedicated_nodes as usize,
-    };
-    // A steady pool sends nobody away: its target was met, or its resize was given up.
-    let steady = pool.row.allocation_state == AllocationState::Steady;
-    let surplus = staying(&tenant.nodes, &pool.nodes).saturating_sub(target);
-    if surplus > 0 && !steady {
-        for node in least_useful(tenant, id, surplus) {
-            leave(tenant, turn, &node);
-        }
     }
+}
+
+/// Sends away who is too many.
+fn dismiss_surplus(
+    tenant: &mut Tenant,
+    turn: &mut Turn<'_>,
+    id: &PoolId,
+    option: DrainOption,
+    deadline: Timestamp,
+) {
+    let Some(pool) = tenant.pools.get(id) else { return };
+    // A steady pool sends nobody away: its target was met, or its resize was given up.
+    if pool.row.allocation_state == AllocationState::Steady {
+        return;
+    }
+    let surplus = staying(&tenant.nodes, &pool.nodes).saturating_sub(target(pool));
+    if surplus == 0 {
+        return;
+    }
+    for node in least_useful(tenant, id, surplus) {
+        leave(tenant, turn, &node, option, deadline);
+    }
+}
+
+/// The pool is being deleted: nodes that were leaving at their leisure are not waited for any more.
+pub(crate) fn hasten(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &PoolId) {
+    let Some(pool) = tenant.pools.get(id) else { return };
+    let leaving =
+        |id: &&NodeId| tenant.nodes.get(*id).is_some_and(|node| node.row.state == NodeState::LeavingPool);
+    let nodes: Vec<NodeId> = pool.nodes.iter().filter(leaving).cloned().collect();
+    for node in nodes {
+        leave(tenant, turn, &node, DrainOption::Requeue, turn.now);
+    }
+}
+
+/// Looks where a pool stands: sends surplus nodes away, becomes steady, or ends.
+pub(crate) fn settle(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &PoolId) {
+    // Whoever comes while the pool is on its way and is too many has no tasks yet.
+    dismiss_surplus(tenant, turn, id, DrainOption::Requeue, turn.now);
     let Some(pool) = tenant.pools.get_mut(id) else { return };
     match pool.row.state {
         PoolState::Deleting if pool.nodes.is_empty() => {
@@ -137,7 +183,7 @@ pub(crate) fn settle(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &PoolId) {
             turn.record(Record::PoolGone(turn.account.clone(), id.clone()));
         }
         PoolState::Active
-            if pool.nodes.len() == target && pool.row.allocation_state != AllocationState::Steady =>
+            if pool.nodes.len() == target(pool) && pool.row.allocation_state != AllocationState::Steady =>
         {
             pool.row.resize_deadline = None;
             pool.row.resize_error = None;
@@ -148,7 +194,8 @@ pub(crate) fn settle(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &PoolId) {
     }
 }
 
-/// The nodes whose leaving costs least: out of contact first, then those with the least work, the newest first.
+/// The nodes whose leaving costs least: out of contact first, then those that take no tasks, then those with the least work,
+/// the newest first.
 fn least_useful(tenant: &Tenant, pool: &PoolId, count: usize) -> Vec<NodeId> {
     let Some(pool) = tenant.pools.get(pool) else { return Vec::new() };
     let mut nodes: Vec<_> = pool
@@ -160,6 +207,7 @@ fn least_useful(tenant: &Tenant, pool: &PoolId, count: usize) -> Vec<NodeId> {
     nodes.sort_by_key(|node| {
         (
             node.contact.session.is_some(),
+            node.is_serving(),
             node.held.len(),
             std::cmp::Reverse(node.row.joined),
             node.id().clone(),
@@ -168,30 +216,23 @@ fn least_useful(tenant: &Tenant, pool: &PoolId, count: usize) -> Vec<NodeId> {
     nodes.into_iter().take(count).map(|node| node.id().clone()).collect()
 }
 
-/// Makes a node leave: nothing more is placed on it, its attempts are stopped, and then it is gone.
-fn leave(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId) {
+/// Makes a node leave: nothing more is placed on it, its attempts end by the option, with task completion at the latest by the
+/// deadline, and then it is gone.
+fn leave(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId, option: DrainOption, deadline: Timestamp) {
     let Some(node) = tenant.nodes.get_mut(id) else { return };
-    if node.row.state == NodeState::LeavingPool {
+    let leaving = node.row.state == NodeState::LeavingPool;
+    let before = node.row.drain.map(|drain| drain::strength(drain.option));
+    if leaving && before.is_some_and(|before| drain::strength(option) <= before) {
         return;
     }
-    let room = node.room();
     node.enter(NodeState::LeavingPool, turn.now);
-    node.save(turn);
-    let held: Vec<_> = node.held.values().map(|held| (held.attempt.clone(), held.of_job)).collect();
-    tenant.reindex(id, room);
-    for (attempt, of_job) in held {
-        if of_job {
-            let message = NodeMessage::Kill { attempts: vec![attempt], reason: KillReason::Terminated };
-            tenant.tell(turn, id, message);
-        } else {
-            attempt::stop(tenant, turn, &attempt.job, &attempt.task, Ending::Requeue);
-        }
-    }
-    release_if_leaving(tenant, turn, id);
+    let deadline = Some(deadline);
+    drain::begin(tenant, turn, id, Drain { option, deadline, then: AfterDrain::Leave });
+    release(tenant, turn, id);
 }
 
 /// Lets a leaving node go once it holds nothing.
-pub(crate) fn release_if_leaving(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId) {
+pub(crate) fn release(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId) {
     let Some(node) = tenant.nodes.get(id) else { return };
     if node.row.state != NodeState::LeavingPool || !node.held.is_empty() {
         return;

@@ -6,17 +6,21 @@
 
 use crate::attempt;
 use crate::custody::{self, End};
+use crate::drain;
 use crate::effect::{CloseReason, KillReason, NodeMessage, Verdict};
+use crate::health;
 use crate::input::{Connected, HeldAttempt, NumberedReport, Report, SessionId};
 use crate::job_node;
+use crate::node_life;
+use crate::probation;
 use crate::reject::Reject;
 use crate::reply::Reply;
-use crate::resize;
+use crate::restart;
 use crate::tenant::Tenant;
 use crate::timer::Deadline;
 use crate::turn::Turn;
 use muster_model::cause::Cause;
-use muster_model::state::AttemptPhase;
+use muster_model::state::{AttemptPhase, DrainOption, NodeState};
 use muster_model::{AttemptId, AttemptResult, FailureInfo, NodeId};
 use std::collections::BTreeSet;
 
@@ -34,13 +38,15 @@ pub(crate) fn connected(
     node.contact.lease_until = turn.now.after(turn.settings.lease_ttl);
     let lease_end = node.contact.lease_until.after(turn.settings.lease_margin);
     turn.wake(lease_end, Deadline::Lease(turn.account.clone(), id.clone()));
-    let boot_id = connected.facts.boot_id.clone();
-    node.row.facts = connected.facts;
-    node.row.start_task = connected.start_task;
-    if node.held.is_empty()
-        && let Some(pool) = tenant.pools.get(&node.row.pool)
-    {
-        node.row.slots = pool.row.spec.task_slots_per_node;
+    let before = std::mem::replace(&mut node.row.facts, connected.facts);
+    let start_task = std::mem::replace(&mut node.row.start_task, connected.start_task);
+    let boot_id = node.row.facts.boot_id.clone();
+    probation::connected(node, boot_id != before.boot_id);
+    if let Some(pool) = tenant.pools.get(&node.row.pool) {
+        health::connected(node, &pool.row.spec, turn.now);
+        if node.held.is_empty() {
+            node.row.slots = pool.row.spec.task_slots_per_node;
+        }
     }
     tenant.reindex(&id, room);
     let verdicts: Vec<_> =
@@ -48,9 +54,13 @@ pub(crate) fn connected(
     turn.tell(&id, connected.session, NodeMessage::Welcome { verdicts });
     take_back_unreceived(tenant, turn, &id, &connected.held);
     job_node::booted(tenant, turn, &id, &boot_id);
+    if let Some(node) = tenant.nodes.get_mut(&id) {
+        restart::connected(node, turn, &before.boot_id);
+    }
     tenant.save_node(turn, &id);
+    probation::start_task(tenant, turn, &id, start_task.as_ref());
     repeat_wishes(tenant, turn, &id, connected.session);
-    resize::release_if_leaving(tenant, turn, &id);
+    node_life::look(tenant, turn, &id);
     Ok(Reply::Done)
 }
 
@@ -85,7 +95,7 @@ fn take_back_unreceived(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId, h
         .values()
         .filter(|held| !there.contains(&held.attempt))
         .filter(|held| attempt::is_with_node(tenant, id, &held.attempt))
-        .map(|held| (held.attempt.clone(), held.running))
+        .map(|held| (held.attempt.clone(), held.started.is_some()))
         .collect();
     for (attempt, was_running) in missing {
         if was_running {
@@ -99,7 +109,12 @@ fn take_back_unreceived(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId, h
 }
 
 /// Says again what was said while the node was away: what is to be stopped, and which limits have changed.
-fn repeat_wishes(tenant: &Tenant, turn: &mut Turn<'_>, id: &NodeId, session: SessionId) {
+fn repeat_wishes(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId, session: SessionId) {
+    let Some(node) = tenant.nodes.get(id) else { return };
+    let completes = node.row.drain.is_some_and(|drain| drain.option == DrainOption::TaskCompletion);
+    if completes || node.row.state == NodeState::Unusable {
+        drain::recall_unstarted(tenant, turn, id);
+    }
     let Some(node) = tenant.nodes.get(id) else { return };
     for held in node.held.values() {
         let attempt = held.attempt.clone();
@@ -162,11 +177,12 @@ pub(crate) fn reports(
                 custody::ended(tenant, turn, id, &attempt, End { result: *result, may_have_run });
             }
             Report::StartTask(info) => {
-                if let Some(node) = tenant.nodes.get_mut(id) {
-                    node.row.start_task = Some(info);
-                }
+                let Some(node) = tenant.nodes.get_mut(id) else { continue };
+                let before = node.row.start_task.replace(info);
                 tenant.save_node(turn, id);
+                probation::start_task(tenant, turn, id, before.as_ref());
             }
+            Report::Health(errors) => health::reported(tenant, turn, id, errors),
         }
     }
     turn.tell(id, session, NodeMessage::Acknowledge { reports: numbers });

@@ -22,6 +22,16 @@ pub struct Settings {
     pub backoff_first: Duration,
     /// The longest wait after a server error.
     pub backoff_max: Duration,
+    /// How long a node may take to come back from a restart on request before it is taken for lost.
+    pub restart_timeout: Duration,
+    /// How many attempts in a row a node may fail to start, for reasons of its own, before it is taken out of use.
+    pub launch_failures_max: u32,
+    /// How long a node is out of use the first time; doubles with each time after that, up to `probation_max`.
+    pub probation_first: Duration,
+    /// The longest time out of use before a node is tried again.
+    pub probation_max: Duration,
+    /// How long a task must have been running on a node that is being tried before the node counts as well again.
+    pub probation_trial: Duration,
     /// How much work, by measured duration, a node may hold beyond its slots.
     pub ahead_work: Duration,
     /// Most attempts that a node may hold beyond its slots, for each slot.
@@ -38,6 +48,11 @@ impl Default for Settings {
             nodes_lost_max: 3,
             backoff_first: Duration::from_secs(1),
             backoff_max: Duration::from_secs(60),
+            restart_timeout: Duration::from_secs(20 * 60),
+            launch_failures_max: 5,
+            probation_first: Duration::from_secs(60),
+            probation_max: Duration::from_secs(3600),
+            probation_trial: Duration::from_secs(60),
             ahead_work: Duration::from_millis(100),
             ahead_per_slot_max: 16,
         }

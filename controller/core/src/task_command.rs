@@ -14,7 +14,7 @@ use crate::reply::{Reply, TaskRefused};
 use crate::task::{Phase, TaskEvent};
 use crate::tenant::Tenant;
 use crate::turn::Turn;
-use crate::{job_life, job_node};
+use crate::{job_life, job_node, users};
 use muster_model::spec::{DependsOn, TaskConstraints, TaskSpec};
 use muster_model::state::{ExecutionResult, JobState, TaskState};
 use muster_model::{JobId, TaskId};
@@ -87,6 +87,7 @@ pub(crate) fn refuse_hopeless(
             let (pool, task) = (job.pool().clone(), task.clone());
             return Err(Reject::TooManySlots { pool, task, offered, wanted });
         }
+        users::refuse_unknown(&pool.row.spec, &spec.user_identity, || format!("task '{task}'"))?;
     }
     Ok(())
 }

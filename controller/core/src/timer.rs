@@ -18,6 +18,12 @@ pub enum Deadline {
     JobWallClock(AccountName, JobId),
     /// A task of a job may have lived as long as a task may.
     TaskLives(AccountName, JobId),
+    /// A node may have been relieved of its tasks for as long as they were given to end by themselves.
+    Drain(AccountName, NodeId),
+    /// A node's restart may have taken too long.
+    Restart(AccountName, NodeId),
+    /// A node that was taken out of use may be tried again, or may have stood its trial.
+    Probation(AccountName, NodeId),
     /// A resize may have taken too long.
     Resize(AccountName, PoolId),
     /// A join token may have expired.
@@ -35,6 +41,9 @@ impl Deadline {
             | Self::Retry(account, _, _)
             | Self::JobWallClock(account, _)
             | Self::TaskLives(account, _)
+            | Self::Drain(account, _)
+            | Self::Restart(account, _)
+            | Self::Probation(account, _)
             | Self::Resize(account, _)
             | Self::Token(account, _)
             | Self::Request(account, _) => account,

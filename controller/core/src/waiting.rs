@@ -17,6 +17,7 @@ use crate::sweep::Fate;
 use crate::task::{Phase, Task};
 use crate::task_command;
 use crate::tenant::Tenant;
+use muster_model::node::NodeError;
 use muster_model::spec::TaskSpec;
 use muster_model::state::{JobState, NodeState, PoolState, TaskState};
 use muster_model::{JobId, NodeId, Shortage, TaskId, Timestamp};
@@ -285,8 +286,12 @@ type Counted = Option<(u32, NodeId)>;
 #[derive(Default)]
 struct Misses {
     states: BTreeMap<NodeState, (u32, NodeId)>,
+    /// By the code of what is wrong, with its words.
+    unusable: BTreeMap<String, (u32, NodeId, String)>,
     out_of_contact: Counted,
+    draining: Counted,
     disabled: Counted,
+    on_probation: Counted,
     preparation: Counted,
     exclusive: Counted,
     kept: Counted,
@@ -322,9 +327,9 @@ impl Misses {
             None if placement::overtakes(tenant, node, kept, &subject.class) => count(&mut self.kept, node),
             None => {}
             Some(Miss::Closed(Closed::OutOfContact)) => count(&mut self.out_of_contact, node),
-            Some(Miss::Closed(Closed::State(state))) => {
-                self.states.entry(state).or_insert_with(|| (0, node.id().clone())).0 += 1;
-            }
+            Some(Miss::Closed(Closed::State(state))) => self.in_state(node, state),
+            Some(Miss::Closed(Closed::Draining)) => count(&mut self.draining, node),
+            Some(Miss::Closed(Closed::OnTrial)) => count(&mut self.on_probation, node),
             Some(Miss::Closed(Closed::SchedulingDisabled)) => count(&mut self.disabled, node),
             Some(Miss::Closed(Closed::HeldAlone) | Miss::NotEmpty) => count(&mut self.exclusive, node),
             Some(Miss::PreparationFailed) => count(&mut self.preparation, node),
@@ -333,19 +338,39 @@ impl Misses {
         }
     }
 
+    fn in_state(&mut self, node: &Node, state: NodeState) {
+        let first = node.row.all_errors().next().filter(|_| state == NodeState::Unusable);
+        if let Some(NodeError { code, message, .. }) = first {
+            let entry = || (0, node.id().clone(), message.clone());
+            self.unusable.entry(code.clone()).or_insert_with(entry).0 += 1;
+        } else {
+            self.states.entry(state).or_insert_with(|| (0, node.id().clone())).0 += 1;
+        }
+    }
+
     /// In the order in which placement looks at a node.
     fn reasons(self) -> impl Iterator<Item = Reason> {
-        let Self { states, out_of_contact, disabled, preparation, exclusive, kept, small, busy } = self;
+        let Self { states, unusable, out_of_contact, draining, disabled, on_probation, .. } = self;
+        let Self { preparation, exclusive, kept, small, busy, .. } = self;
         let states = states.into_iter().map(|(state, (count, example))| Reason::NodesInState {
             count,
             state,
             example,
         });
+        let unusable = unusable.into_iter().map(|(error, (count, example, message))| Reason::NodesUnusable {
+            count,
+            example,
+            error,
+            message,
+        });
         let small = small.map(|(count, nearest, shortage)| Reason::TooSmall { count, nearest, shortage });
         let busy = busy.map(|(count, nearest, shortage)| Reason::Busy { count, nearest, shortage });
         states
+            .chain(unusable)
             .chain(out_of_contact.map(|(count, example)| Reason::NodesOutOfContact { count, example }))
+            .chain(draining.map(|(count, example)| Reason::NodesDraining { count, example }))
             .chain(disabled.map(|(count, example)| Reason::SchedulingDisabled { count, example }))
+            .chain(on_probation.map(|(count, example)| Reason::NodesOnProbation { count, example }))
             .chain(preparation.map(|(count, example)| Reason::PreparationFailed { count, example }))
             .chain(small)
             .chain(busy)

@@ -499,7 +499,13 @@ fn every_mutation_holds_an_etag_against_what_is_there() {
             if_match: stale,
         },
         Command::DeletePool { pool: world::pool_id(), if_match: stale },
-        Command::ResizePool { pool: world::pool_id(), target: 2, timeout: None, if_match: stale },
+        Command::ResizePool {
+            pool: world::pool_id(),
+            target: 2,
+            timeout: None,
+            option: DrainOption::Requeue,
+            if_match: stale,
+        },
         Command::StopResize { pool: world::pool_id(), if_match: stale },
     ];
     for command in commands {

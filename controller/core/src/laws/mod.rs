@@ -3,7 +3,11 @@
 //! Start at `world`; a new law is a check there, a new way to break one a happening in `random`.
 
 mod features;
+mod nodes;
 mod random;
+mod rows;
 mod stories;
 mod sweeps;
 mod world;
+
+pub(crate) use world::a_pool;

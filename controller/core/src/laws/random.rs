@@ -4,14 +4,17 @@
 //! write a case in `stories`.
 
 use super::world::{self, World, job_id, task_id};
+use crate::Settings;
 use crate::input::{Command, DisableTasks};
 use muster_model::cause::Cause;
+use muster_model::node::NodeError;
 use muster_model::spec::{
     DependencyGroup, DependsOn, ExitConditions, ExitOptions, IdRange, JobPatch, JobSpec, MemoryEscalation,
-    Quota, RetryLimit, SweepMembers, TaskConstraints, TaskGlob, TaskSet, TaskSpec,
+    PoolSpec, Quota, RetryLimit, SweepMembers, TaskConstraints, TaskGlob, TaskSet, TaskSpec,
 };
 use muster_model::state::{
-    DependencyAction, DependencyCondition, JobAction, OnAllTasksComplete, OnDependencyFailure, OnTaskFailure,
+    DependencyAction, DependencyCondition, DrainOption, ExecutionResult, JobAction, OnAllTasksComplete,
+    OnDependencyFailure, OnTaskFailure,
 };
 use muster_model::{FailureInfo, JobId, NamedCounts, Resources, SweepId, TaskId};
 use proptest::prelude::*;
@@ -44,9 +47,15 @@ enum Happening {
     TerminateJob(u8),
     DeleteJob(u8),
     CreateJob { job: u8, kind: u8 },
-    Resize(u8),
-    RemoveNode(u8),
-    SetScheduling { node: u8, enabled: bool },
+    Resize { target: u8, option: u8 },
+    RemoveNode { node: u8, option: u8 },
+    Disable { node: u8, option: u8, deadline: Option<u8> },
+    Enable(u8),
+    Restart { node: u8, option: u8, reimage: bool },
+    Health { node: u8, what: u8 },
+    FailToLaunch(u8),
+    StartTask { node: u8, result: u8 },
+    PassMinutes(u8),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -81,9 +90,16 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => b().prop_map(H::TerminateJob),
         1 => b().prop_map(H::DeleteJob),
         2 => (b(), b()).prop_map(|(job, kind)| H::CreateJob { job, kind }),
-        1 => b().prop_map(H::Resize),
-        1 => b().prop_map(H::RemoveNode),
-        1 => (b(), any::<bool>()).prop_map(|(node, enabled)| H::SetScheduling { node, enabled }),
+        1 => (b(), b()).prop_map(|(target, option)| H::Resize { target, option }),
+        1 => (b(), b()).prop_map(|(node, option)| H::RemoveNode { node, option }),
+        2 => (b(), b(), proptest::option::of(b()))
+            .prop_map(|(node, option, deadline)| H::Disable { node, option, deadline }),
+        2 => b().prop_map(H::Enable),
+        1 => (b(), b(), any::<bool>()).prop_map(|(node, option, reimage)| H::Restart { node, option, reimage }),
+        1 => (b(), b()).prop_map(|(node, what)| H::Health { node, what }),
+        6 => b().prop_map(H::FailToLaunch),
+        2 => (b(), b()).prop_map(|(node, result)| H::StartTask { node, result }),
+        2 => b().prop_map(H::PassMinutes),
     ]
 }
 
@@ -226,9 +242,11 @@ fn apply(world: &mut World, happening: Happening) {
         Happening::CreateJob { job, kind } => {
             world.try_command(Command::CreateJob(Box::new(job_spec(job, kind))))
         }
-        Happening::Resize(_) | Happening::RemoveNode(_) | Happening::SetScheduling { .. } => {
-            return of_pool(world, happening);
-        }
+        Happening::Resize { .. }
+        | Happening::RemoveNode { .. }
+        | Happening::Disable { .. }
+        | Happening::Enable(_)
+        | Happening::Restart { .. } => return of_pool(world, happening),
         Happening::Join
         | Happening::Connect(_)
         | Happening::Disconnect(_)
@@ -236,7 +254,11 @@ fn apply(world: &mut World, happening: Happening) {
         | Happening::Start(_)
         | Happening::Finish { .. }
         | Happening::Pass(_)
+        | Happening::PassMinutes(_)
         | Happening::Crash
+        | Happening::Health { .. }
+        | Happening::FailToLaunch(_)
+        | Happening::StartTask { .. }
         | Happening::Reboot(_) => return of_machines(world, happening),
     };
 }
@@ -324,25 +346,40 @@ fn of_pool(world: &mut World, happening: Happening) {
     let at = machine_of(world);
     let there = !world.machines.is_empty();
     let _ = match happening {
-        Happening::Resize(target) => {
-            let target = u32::from(target % 4);
-            world.try_command(Command::ResizePool {
-                pool: world::pool_id(),
-                target,
-                timeout: None,
-                if_match: None,
-            })
-        }
-        Happening::RemoveNode(node) if there => {
+        Happening::Resize { target, option } => world.try_command(Command::ResizePool {
+            pool: world::pool_id(),
+            target: u32::from(target % 4),
+            timeout: None,
+            option: self::option(option),
+            if_match: None,
+        }),
+        Happening::RemoveNode { node, option } if there => {
             let nodes = vec![world.machines[at(node)].id.clone()];
-            world.try_command(Command::RemoveNodes { pool: world::pool_id(), nodes })
+            let timeout = (option & 4 != 0).then_some(Duration::from_secs(60));
+            let (pool, option) = (world::pool_id(), self::option(option));
+            world.try_command(Command::RemoveNodes { pool, nodes, option, timeout, if_match: None })
         }
-        Happening::SetScheduling { node, enabled } if there => {
+        Happening::Disable { node, option, deadline } if there => {
             let node = world.machines[at(node)].id.clone();
-            world.try_command(Command::SetScheduling { pool: world::pool_id(), node, enabled })
+            let deadline = deadline.map(|seconds| Duration::from_secs(u64::from(seconds)));
+            let (pool, option) = (world::pool_id(), self::option(option));
+            world.try_command(Command::DisableScheduling { pool, node, option, deadline, if_match: None })
+        }
+        Happening::Enable(node) if there => {
+            let node = world.machines[at(node)].id.clone();
+            world.try_command(Command::EnableScheduling { pool: world::pool_id(), node, if_match: None })
+        }
+        Happening::Restart { node, option, reimage } if there => {
+            let node = world.machines[at(node)].id.clone();
+            let (pool, option) = (world::pool_id(), self::option(option));
+            world.try_command(Command::RestartNode { pool, node, option, reimage, if_match: None })
         }
         _ => return,
     };
+}
+
+fn option(number: u8) -> DrainOption {
+    DrainOption::ALL[usize::from(number % 3)]
 }
 
 /// Which machine a number means.
@@ -367,8 +404,21 @@ fn of_machines(world: &mut World, happening: Happening) {
         Happening::Start(node) => world.start(at(node)),
         Happening::Finish { node, cause } => world.finish(at(node), self::cause(cause)),
         Happening::Pass(seconds) => world.pass(Duration::from_secs(u64::from(seconds % 50))),
+        Happening::PassMinutes(minutes) => {
+            let span = Duration::from_secs(60 * u64::from(minutes % 25));
+            if minutes & 128 == 0 { world.pass(span) } else { world.beat_for(span) }
+        }
         Happening::Crash => world.crash(),
         Happening::Reboot(node) => world.reboot(at(node)),
+        Happening::Health { node, what } => {
+            let codes = [NodeError::DISK_PRESSURE, NodeError::RESTART_FAILED];
+            world.health(at(node), [&codes[..0], &codes[..1], &codes[1..], &codes][usize::from(what % 4)]);
+        }
+        Happening::FailToLaunch(node) => world.fail_to_launch(at(node)),
+        Happening::StartTask { node, result } => {
+            let results = [None, Some(ExecutionResult::Success), Some(ExecutionResult::Failure)];
+            world.start_task(at(node), results[usize::from(result % 3)]);
+        }
         _ => {}
     }
 }
@@ -377,9 +427,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_history_keeps_the_laws(happenings in proptest::collection::vec(happening(), 1..80)) {
-        let mut world = World::new();
-        world.command(Command::CreatePool(world::pool(2, 2)));
+    fn every_history_keeps_the_laws(
+        happenings in proptest::collection::vec(happening(), 1..80),
+        with_start_task in proptest::bool::weighted(0.2),
+    ) {
+        // Few failures, so that short histories come by probations.
+        let settings = Settings { launch_failures_max: 2, ..Settings::default() };
+        let mut world = World::with(settings);
+        let start_task = with_start_task.then(world::start_task);
+        world.command(Command::CreatePool(PoolSpec { start_task, ..world::pool(2, 2) }));
         world.command(Command::CreateJob(Box::new(world::job("job-0"))));
         world.check();
         for happening in happenings {

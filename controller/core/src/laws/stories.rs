@@ -285,7 +285,9 @@ fn a_shrinking_pool_relieves_its_nodes_before_they_go() {
     world.add_tasks("film", vec![task("a"), task("b")]);
     world.start(0);
     world.start(1);
-    world.command(Command::ResizePool { pool: pool_id(), target: 1, timeout: None, if_match: None });
+    let option = DrainOption::Requeue;
+    let resize = Command::ResizePool { pool: pool_id(), target: 1, timeout: None, option, if_match: None };
+    world.command(resize);
     assert_eq!(world.rows.nodes.len(), 1);
     assert_eq!(world.rows.pools[0].allocation_state, AllocationState::Steady);
     let waiting = ["a", "b"].iter().filter(|t| world.state("film", t) == TaskState::Active).count();

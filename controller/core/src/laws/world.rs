@@ -3,20 +3,19 @@
 //! It is simple on purpose. What a node really runs is kept apart from what the core believes, so that two live
 //! attempts of one task show.
 
+use super::rows::keep;
 use crate::effect::{Effect, NodeMessage, Verdict};
 use crate::input::{
     Command, Connected, HeldAttempt, Input, NewAccount, NewToken, NodeInput, NodeKey, NumberedReport, Report,
     SessionId,
 };
-use crate::record::{Record, Rows};
+use crate::record::{NodeRow, Rows};
 use crate::reject::Reject;
 use crate::reply::{CreatedNode, Reply};
-use crate::sweep::Sweep;
-use crate::task::Task;
 use crate::{Core, Settings, Step};
 use muster_model::account::AccessKey;
 use muster_model::cause::Cause;
-use muster_model::node::{Capabilities, MachineFacts};
+use muster_model::node::{Capabilities, MachineFacts, NodeError, StartTaskInfo};
 use muster_model::spec::*;
 use muster_model::state::*;
 use muster_model::*;
@@ -36,10 +35,17 @@ pub(crate) struct Machine {
     pub(crate) slots: usize,
     pub(crate) boots: u32,
     pub(crate) gone: bool,
+    /// How the start task of this boot stands.
+    pub(crate) start_task: Option<StartTaskInfo>,
+    /// How often it was told to run the start task again.
+    pub(crate) start_tasks_told: u32,
+    /// How often it was told to restart since its last boot.
+    pub(crate) restarts_told: u32,
 }
 
 pub(crate) struct World {
     pub(crate) core: Core,
+    pub(crate) settings: Settings,
     pub(crate) rows: Rows,
     pub(crate) now: Timestamp,
     pub(crate) machines: Vec<Machine>,
@@ -66,6 +72,11 @@ pub(crate) fn task_id(text: &str) -> TaskId {
     TaskId::parse(text).unwrap()
 }
 
+/// A pool that asks for nothing special.
+pub(crate) fn a_pool() -> PoolSpec {
+    pool(1, 1)
+}
+
 pub(crate) fn pool(target: u32, slots: u32) -> PoolSpec {
     PoolSpec {
         id: pool_id(),
@@ -78,6 +89,21 @@ pub(crate) fn pool(target: u32, slots: u32) -> PoolSpec {
         resize_timeout: limits::RESIZE_TIMEOUT_DEFAULT,
         on_lease_expiry: OnLeaseExpiry::Kill,
         metadata: Vec::new(),
+        isolation_level: None,
+        task_network: TaskNetwork::Host,
+        user_accounts: Vec::new(),
+    }
+}
+
+/// A start task that the pool waits for.
+pub(crate) fn start_task() -> StartTaskSpec {
+    StartTaskSpec {
+        command_line: "true".to_owned(),
+        resource_files: Vec::new(),
+        environment: Vec::new(),
+        user_identity: UserIdentity::default(),
+        max_task_retry_count: RetryLimit::Times(0),
+        wait_for_success: true,
     }
 }
 
@@ -165,17 +191,22 @@ pub(crate) fn facts() -> MachineFacts {
             named: NamedCounts::new([("licence".to_owned(), 1)]),
             ..Resources::default()
         },
-        capabilities: Capabilities::default(),
+        capabilities: Capabilities { reboot: true, reimage: true, ..Capabilities::default() },
         boot_time: Timestamp::EPOCH,
     }
 }
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    pub(crate) fn with(settings: Settings) -> Self {
         let now = Timestamp::from_micros(1_000_000);
-        let core = Core::load(Rows::default(), Settings::default(), now);
+        let core = Core::load(Rows::default(), settings.clone(), now);
         let mut world = Self {
             core,
+            settings,
             rows: Rows::default(),
             now,
             machines: Vec::new(),
@@ -242,6 +273,9 @@ impl World {
             slots,
             boots: 0,
             gone: false,
+            start_task: None,
+            start_tasks_told: 0,
+            restarts_told: 0,
         });
         let index = self.machines.len() - 1;
         self.connect(index);
@@ -266,7 +300,7 @@ impl World {
         self.next_session += 1;
         let machine = &mut self.machines[index];
         machine.session = Some(session);
-        machine.lease_until = self.now.after(Settings::default().lease_ttl);
+        machine.lease_until = self.now.after(self.settings.lease_ttl);
         let phase = |attempts: Vec<AttemptId>, phase| {
             attempts.into_iter().map(move |attempt| HeldAttempt { attempt, phase, incarnation: 0 })
         };
@@ -275,7 +309,8 @@ impl World {
             .chain(phase(machine.finished.keys().cloned().collect(), AttemptPhase::Finished))
             .collect();
         let node = self.key(index);
-        let connected = Connected { node, session, facts, held, start_task: None };
+        let start_task = self.machines[index].start_task.clone();
+        let connected = Connected { node, session, facts, held, start_task };
         if self.input(Input::Node(NodeInput::Connected(Box::new(connected)))).is_err() {
             self.machines[index].gone = true;
             self.machines[index].session = None;
@@ -295,6 +330,8 @@ impl World {
         machine.running.clear();
         machine.queue.clear();
         machine.boots += 1;
+        machine.start_task = None;
+        machine.restarts_told = 0;
         let facts = MachineFacts { boot_id: format!("b{}", machine.boots), ..facts() };
         self.connect_as(index, facts);
     }
@@ -319,8 +356,44 @@ impl World {
             let node = self.key(index);
             let beat = NodeInput::Heartbeat { node, session, sequence: 1 };
             if self.input(Input::Node(beat)).is_ok() {
-                self.machines[index].lease_until = asked.after(Settings::default().lease_ttl);
+                self.machines[index].lease_until = asked.after(self.settings.lease_ttl);
             }
+        }
+    }
+
+    /// The start task of this boot runs, or has ended.
+    pub(crate) fn start_task(&mut self, index: usize, result: Option<ExecutionResult>) {
+        let info = StartTaskInfo {
+            state: result.map_or(StartTaskState::Running, |_| StartTaskState::Completed),
+            start_time: self.now,
+            end_time: result.map(|_| self.now),
+            exit_code: None,
+            retry_count: 0,
+            result,
+            failure: (result == Some(ExecutionResult::Failure))
+                .then(|| FailureInfo::new(Cause::ExitCode, "exit code 3")),
+        };
+        self.machines[index].start_task = Some(info.clone());
+        self.report(index, Report::StartTask(info));
+    }
+
+    /// The machine says what is wrong with it.
+    pub(crate) fn health(&mut self, index: usize, codes: &[&str]) {
+        let errors = codes.iter().map(|code| NodeError {
+            code: (*code).to_owned(),
+            message: "so it is".to_owned(),
+            details: Vec::new(),
+            time: self.now,
+        });
+        let errors = errors.collect();
+        self.report(index, Report::Health(errors));
+    }
+
+    /// The first attempt in a machine's queue cannot be started, for a reason of the machine's own.
+    pub(crate) fn fail_to_launch(&mut self, index: usize) {
+        if !self.machines[index].queue.is_empty() {
+            let attempt = self.machines[index].queue.remove(0);
+            self.end_unstarted(index, attempt, FailureInfo::new(Cause::Internal, "no supervisor"));
         }
     }
 
@@ -328,7 +401,9 @@ impl World {
         let Some(session) = self.machines[index].session else { return };
         let acknowledged = match &report {
             Report::Finished { attempt, .. } => Some(attempt.clone()),
-            Report::Started { .. } | Report::Returned { .. } | Report::StartTask(_) => None,
+            Report::Started { .. } | Report::Returned { .. } | Report::StartTask(_) | Report::Health(_) => {
+                None
+            }
         };
         let node = self.key(index);
         let reports = vec![NumberedReport { number: 1, report }];
@@ -416,7 +491,15 @@ impl World {
             return;
         }
         match message {
-            NodeMessage::Dispatch { attempts } => self.machines[index].queue.extend(attempts),
+            NodeMessage::Dispatch { attempts } => {
+                self.check_dispatch(node, &attempts);
+                self.machines[index].queue.extend(attempts);
+            }
+            NodeMessage::Restart { .. } => {
+                assert_eq!(self.machines[index].running.len(), 0, "{node} is restarted under its tasks");
+                self.machines[index].restarts_told += 1;
+            }
+            NodeMessage::RunStartTask => self.machines[index].start_tasks_told += 1,
             NodeMessage::Kill { attempts, .. } => attempts.into_iter().for_each(|a| self.kill(index, a)),
             NodeMessage::Recall { attempts } => {
                 for attempt in attempts {
@@ -451,6 +534,22 @@ impl World {
         }
     }
 
+    /// Nothing goes to a node that takes no tasks, and only one task to one that is being tried.
+    fn check_dispatch(&self, node: &NodeId, attempts: &[AttemptId]) {
+        let Some(row) = self.rows.nodes.iter().find(|row| row.id == *node) else { return };
+        let tasks = attempts.iter().filter(|attempt| self.slots_of(attempt) > 0).count();
+        if tasks == 0 {
+            return;
+        }
+        assert_eq!(row.scheduling, SchedulingState::Enabled, "{attempts:?} went to {node}");
+        assert_eq!((row.drain, row.probation.until), (None, None), "{attempts:?} went to {node}");
+        assert_eq!(row.errors, [], "{attempts:?} went to {node}");
+        // Its lease may have ended in the same step, after this was said.
+        let serves = matches!(row.state, NodeState::Idle | NodeState::Running | NodeState::Unknown);
+        assert!(serves, "{attempts:?} went to {node}, which is {}", row.state);
+        assert!(row.probation.strikes == 0 || tasks == 1, "{tasks} tasks try {node}");
+    }
+
     fn kill(&mut self, index: usize, attempt: AttemptId) {
         let held =
             self.machines[index].queue.contains(&attempt) || self.machines[index].running.contains(&attempt);
@@ -478,7 +577,7 @@ impl World {
 
     /// kill -9 of the controller and a start from the rows.
     pub(crate) fn crash(&mut self) {
-        self.core = Core::load(self.rows.clone(), Settings::default(), self.now);
+        self.core = Core::load(self.rows.clone(), self.settings.clone(), self.now);
         for machine in &mut self.machines {
             machine.session = None;
         }
@@ -496,7 +595,7 @@ impl World {
             }
             assert!(seen.insert(attempt.task_key()), "two live attempts of {}", attempt.task_key());
         }
-        let loaded = Core::load(self.rows.clone(), Settings::default(), self.now);
+        let loaded = Core::load(self.rows.clone(), self.settings.clone(), self.now);
         loaded.check(self.now);
         let volatile = self.core.volatile();
         self.core.forget_sessions(self.now);
@@ -507,6 +606,10 @@ impl World {
 
     pub(crate) fn state(&self, job: &str, task: &str) -> TaskState {
         self.row(job, task).state
+    }
+
+    pub(crate) fn node(&self, index: usize) -> &NodeRow {
+        self.rows.nodes.iter().find(|row| row.id == self.machines[index].id).unwrap()
     }
 
     pub(crate) fn row(&self, job: &str, task: &str) -> &crate::record::TaskStateRow {
@@ -523,72 +626,4 @@ fn difference(live: &str, loaded: &str) -> String {
     let around =
         |text: &str| text.lines().skip(at.saturating_sub(12)).take(16).collect::<Vec<_>>().join("\n");
     format!("live:\n{}\nloaded:\n{}", around(live), around(loaded))
-}
-
-/// What a store does with a record: put whole or remove.
-fn keep(rows: &mut Rows, record: Record) {
-    match record {
-        Record::Account(row) => put(&mut rows.accounts, row, |a, b| a.name == b.name),
-        Record::Pool(row) => put(&mut rows.pools, *row, |a, b| a.spec.id == b.spec.id),
-        Record::PoolGone(_, id) => rows.pools.retain(|row| row.spec.id != id),
-        Record::Node(row) => put(&mut rows.nodes, *row, |a, b| a.id == b.id),
-        Record::NodeGone(_, id) => rows.nodes.retain(|row| row.id != id),
-        Record::Token(row) => put(&mut rows.tokens, row, |a, b| a.id == b.id),
-        Record::TokenGone(_, id) => rows.tokens.retain(|row| row.id != id),
-        Record::Job(row) => put(&mut rows.jobs, *row, |a, b| a.spec.id == b.spec.id),
-        Record::JobGone(_, id) => {
-            rows.jobs.retain(|row| row.spec.id != id);
-            rows.tasks.retain(|(spec, _)| spec.job != id);
-            rows.members.retain(|(member, _)| member.job != id);
-            rows.sweeps.retain(|(sweep, _)| sweep.job != id);
-            rows.job_nodes.retain(|row| row.job != id);
-        }
-        Record::Sweep(row) => {
-            let state = Sweep::new(&row, std::sync::Arc::default()).row(&row.account, &row.job);
-            rows.sweeps.push((*row, state));
-        }
-        Record::SweepState(state) => {
-            let found = rows.sweeps.iter_mut().find(|(s, _)| s.job == state.job && s.spec.id == state.sweep);
-            found.unwrap().1 = *state;
-        }
-        Record::SweepGone(_, job, id) => {
-            rows.sweeps.retain(|(sweep, _)| sweep.job != job || sweep.spec.id != id);
-            rows.members.retain(|(member, _)| member.job != job || member.sweep != id);
-        }
-        Record::Member(member) => {
-            let mut sweeps = rows.sweeps.iter();
-            let (of, _) = sweeps.find(|(s, _)| s.job == member.job && s.spec.id == member.sweep).unwrap();
-            let sweep = Sweep::new(of, std::sync::Arc::default());
-            let state = sweep.task(member.index).row(&member.account, &member.job);
-            rows.members.push((*member, state));
-        }
-        Record::JobNode(row) => put(&mut rows.job_nodes, *row, |a, b| a.job == b.job && a.node == b.node),
-        Record::JobNodeGone(_, job, node) => rows.job_nodes.retain(|r| r.job != job || r.node != node),
-        Record::TaskSpec(spec) => {
-            let state = Task::new(&spec, std::sync::Arc::default()).row(&spec.account, &spec.job);
-            rows.tasks.push((*spec, state));
-        }
-        Record::TaskState(state) => {
-            let key = (state.job.clone(), state.task.clone());
-            let plain = rows.tasks.iter_mut().map(|(spec, row)| ((&spec.job, &spec.spec.id), row));
-            let members = rows.members.iter_mut().map(|(member, row)| ((&member.job, &member.task), row));
-            let found = plain.chain(members).find(|(of, _)| *of == (&key.0, &key.1));
-            *found.unwrap().1 = *state;
-        }
-        Record::TaskGone(_, job, task) => {
-            rows.tasks.retain(|(s, _)| s.job != job || s.spec.id != task);
-            rows.members.retain(|(m, _)| m.job != job || m.task != task);
-        }
-        Record::Request(row) => put(&mut rows.requests, row, |a, b| a.id == b.id),
-        Record::RequestGone(_, id) => rows.requests.retain(|row| row.id != id),
-        Record::NumbersUsed(number) => rows.numbers_used = number,
-        Record::Attempt(_) | Record::File(_) | Record::FileGone(..) | Record::ContainerGone(..) => {}
-    }
-}
-
-fn put<T>(rows: &mut Vec<T>, row: T, same: impl Fn(&T, &T) -> bool) {
-    match rows.iter_mut().find(|old| same(old, &row)) {
-        Some(old) => *old = row,
-        None => rows.push(row),
-    }
 }
