@@ -9,8 +9,8 @@ use muster_controller_core::reject::RejectKind;
 use muster_model::Cause;
 use muster_model::spec::RetryLimit;
 use muster_model::state::{
-    AllocationState, ExecutionResult, JobNodeTaskState, JobState, NodeState, PoolState, SchedulingState,
-    StartTaskState, TaskState,
+    AfterDrain, AllocationState, DiskLimit, DrainOption, ExecutionResult, IsolationLevel, JobNodeTaskState,
+    JobState, NodeState, PoolState, SchedulingState, StartTaskState, TaskState,
 };
 
 /// A closed enum with a number for each value.
@@ -68,6 +68,10 @@ codes!(NodeState, "node state" {
     Deallocating = 16,
 });
 codes!(SchedulingState, "scheduling state" { Enabled = 1, Disabled = 2 });
+codes!(DrainOption, "drain option" { Requeue = 1, Terminate = 2, TaskCompletion = 3 });
+codes!(AfterDrain, "action after draining" { Stay = 1, Reboot = 2, Reimage = 3, Leave = 4 });
+codes!(IsolationLevel, "isolation level" { None = 1, Process = 2, Sandbox = 3 });
+codes!(DiskLimit, "means of disk limits" { Watch = 1, Tmpfs = 2, Loop = 3, Btrfs = 4, ProjectQuota = 5 });
 codes!(JobState, "job state" {
     Active = 1,
     Disabling = 2,
@@ -152,6 +156,10 @@ mod tests {
         check(AllocationState::ALL);
         check(NodeState::ALL);
         check(SchedulingState::ALL);
+        check(DrainOption::ALL);
+        check(AfterDrain::ALL);
+        check(IsolationLevel::ALL);
+        check(DiskLimit::ALL);
         check(JobState::ALL);
         check(TaskState::ALL);
         check(ExecutionResult::ALL);

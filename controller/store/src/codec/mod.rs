@@ -2,7 +2,7 @@
 //!
 //! `codes` numbers the closed enums for columns; `spec` keeps specifications as messages of `muster.v1`; `part` has
 //! messages of the store's own for small nested things, as have
-//! `rare` (what few tasks have) and `sweep` (sets of members). Rows carry the version of these formats (`format`); golden
+//! `node` (what nodes say of themselves), `rare` (what few tasks have) and `sweep` (sets of members). Rows carry the version of these formats (`format`); golden
 //! files of every version are kept in tests/golden and read by a test.
 //!
 //! Invariant: a code or a field number is never used for something else, in no version.
@@ -10,6 +10,7 @@
 mod codes;
 mod error;
 mod format;
+mod node;
 mod part;
 mod rare;
 mod result;
@@ -19,10 +20,8 @@ mod sweep;
 pub(crate) use codes::Coded;
 pub use error::CodecError;
 pub(crate) use format::{FORMAT, check_format};
-pub(crate) use part::{
-    constraints, constraints_bytes, errors, errors_bytes, facts, facts_bytes, failure, failure_bytes, reply,
-    reply_bytes,
-};
+pub(crate) use node::{error, error_bytes, errors, errors_bytes, facts, facts_bytes};
+pub(crate) use part::{constraints, constraints_bytes, failure, failure_bytes, reply, reply_bytes};
 pub(crate) use rare::{rare, rare_bytes};
 pub(crate) use result::{attempt_detail, attempt_detail_bytes};
 pub(crate) use spec::{

@@ -1,15 +1,14 @@
-//! Small nested parts of rows as messages of the store's own: failures, facts, constraints, errors, replies.
+//! Small nested parts of rows as messages of the store's own: failures, constraints, replies.
 //!
 //! They follow protobuf's rules for change: a field is added with a new number and read as absent from older rows.
-//! What filters ask for (a failure's cause, a machine's boot time) is in columns and not repeated here.
+//! What filters ask for (a failure's cause) is in columns and not repeated here. What nodes say of themselves is in `node`.
 
 use super::codes::Coded;
 use super::error::CodecError;
 use muster_controller_core::reject::RejectKind;
 use muster_controller_core::reply::{CreatedNode, Reply, TaskRefused};
-use muster_model::node::{Capabilities, MachineFacts};
 use muster_model::spec::{MemoryEscalation, RetryLimit, TaskConstraints};
-use muster_model::{AccountName, Cause, FailureInfo, NamedCounts, NodeId, PoolId, Resources, Timestamp};
+use muster_model::{AccountName, Cause, FailureInfo, NodeId, PoolId};
 use prost::Message;
 use std::time::Duration;
 
@@ -26,18 +25,18 @@ where
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct PairPart {
+pub(super) struct PairPart {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(string, tag = "2")]
     value: String,
 }
 
-fn pairs_out(pairs: &[(String, String)]) -> Vec<PairPart> {
+pub(super) fn pairs_out(pairs: &[(String, String)]) -> Vec<PairPart> {
     pairs.iter().map(|(name, value)| PairPart { name: name.clone(), value: value.clone() }).collect()
 }
 
-fn pairs_in(pairs: Vec<PairPart>) -> Vec<(String, String)> {
+pub(super) fn pairs_in(pairs: Vec<PairPart>) -> Vec<(String, String)> {
     pairs.into_iter().map(|pair| (pair.name, pair.value)).collect()
 }
 
@@ -65,24 +64,6 @@ pub(crate) fn failure(cause: Option<i64>, bytes: Option<&[u8]>) -> Result<Option
         message: part.message,
         details: pairs_in(part.details),
     }))
-}
-
-// ---------------------------------------------------------------------------------------------------- errors
-
-#[derive(Clone, PartialEq, Message)]
-struct ErrorsPart {
-    /// Codes and sentences.
-    #[prost(message, repeated, tag = "1")]
-    errors: Vec<PairPart>,
-}
-
-/// A node's errors: a code and a sentence for each.
-pub(crate) fn errors_bytes(errors: &[(String, String)]) -> Vec<u8> {
-    ErrorsPart { errors: pairs_out(errors) }.encode_to_vec()
-}
-
-pub(crate) fn errors(bytes: &[u8]) -> Result<Vec<(String, String)>, CodecError> {
-    decode::<ErrorsPart>("node errors", bytes).map(|part| pairs_in(part.errors))
 }
 
 // ---------------------------------------------------------------------------------------------------- constraints
@@ -156,111 +137,6 @@ pub(crate) fn constraints(bytes: &[u8]) -> Result<TaskConstraints, CodecError> {
             factor_millis: escalation.factor_millis,
             max_bytes: escalation.max_bytes,
         }),
-    })
-}
-
-// ---------------------------------------------------------------------------------------------------- facts
-
-#[derive(Clone, PartialEq, Message)]
-struct FactsPart {
-    #[prost(string, tag = "1")]
-    machine_id: String,
-    #[prost(string, tag = "2")]
-    boot_id: String,
-    #[prost(string, tag = "3")]
-    hostname: String,
-    #[prost(string, tag = "4")]
-    ip_address: String,
-    #[prost(string, tag = "5")]
-    agent_version: String,
-    #[prost(string, tag = "6")]
-    os: String,
-    #[prost(uint32, tag = "7")]
-    slots: u32,
-    #[prost(uint64, tag = "8")]
-    cpu_millis: u64,
-    #[prost(uint64, tag = "9")]
-    memory_bytes: u64,
-    #[prost(uint64, tag = "10")]
-    disk_bytes: u64,
-    #[prost(string, tag = "11")]
-    cgroup: String,
-    #[prost(bool, tag = "12")]
-    memory_limit: bool,
-    #[prost(bool, tag = "13")]
-    cpu_limit: bool,
-    #[prost(bool, tag = "14")]
-    pids_limit: bool,
-    #[prost(bool, tag = "15")]
-    user_switch: bool,
-    #[prost(uint32, tag = "16")]
-    gpus: u32,
-    #[prost(message, repeated, tag = "17")]
-    named: Vec<CountPart>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct CountPart {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(uint64, tag = "2")]
-    count: u64,
-}
-
-/// A machine's facts without its boot time, which has a column.
-pub(crate) fn facts_bytes(facts: &MachineFacts) -> Vec<u8> {
-    let MachineFacts { capacity, capabilities, .. } = facts;
-    FactsPart {
-        machine_id: facts.machine_id.clone(),
-        boot_id: facts.boot_id.clone(),
-        hostname: facts.hostname.clone(),
-        ip_address: facts.ip_address.clone(),
-        agent_version: facts.agent_version.clone(),
-        os: facts.os.clone(),
-        slots: capacity.slots,
-        cpu_millis: capacity.cpu_millis,
-        memory_bytes: capacity.memory_bytes,
-        disk_bytes: capacity.disk_bytes,
-        cgroup: capabilities.cgroup.clone(),
-        memory_limit: capabilities.memory_limit,
-        cpu_limit: capabilities.cpu_limit,
-        pids_limit: capabilities.pids_limit,
-        user_switch: capabilities.user_switch,
-        gpus: capacity.gpus,
-        named: capacity
-            .named
-            .iter()
-            .map(|(name, count)| CountPart { name: name.to_owned(), count })
-            .collect(),
-    }
-    .encode_to_vec()
-}
-
-pub(crate) fn facts(bytes: &[u8], boot_time: Timestamp) -> Result<MachineFacts, CodecError> {
-    let part: FactsPart = decode("machine facts", bytes)?;
-    Ok(MachineFacts {
-        machine_id: part.machine_id,
-        boot_id: part.boot_id,
-        hostname: part.hostname,
-        ip_address: part.ip_address,
-        agent_version: part.agent_version,
-        os: part.os,
-        capacity: Resources {
-            slots: part.slots,
-            cpu_millis: part.cpu_millis,
-            memory_bytes: part.memory_bytes,
-            disk_bytes: part.disk_bytes,
-            gpus: part.gpus,
-            named: NamedCounts::new(part.named.into_iter().map(|part| (part.name, part.count))),
-        },
-        capabilities: Capabilities {
-            cgroup: part.cgroup,
-            memory_limit: part.memory_limit,
-            cpu_limit: part.cpu_limit,
-            pids_limit: part.pids_limit,
-            user_switch: part.user_switch,
-        },
-        boot_time,
     })
 }
 

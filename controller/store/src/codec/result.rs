@@ -49,6 +49,14 @@ struct DetailPart {
     stderr: Option<ExcerptPart>,
     #[prost(message, repeated, tag = "8")]
     outputs: Vec<OutputPart>,
+    #[prost(uint64, tag = "9")]
+    read_bytes: u64,
+    #[prost(uint64, tag = "10")]
+    written_bytes: u64,
+    #[prost(uint64, tag = "11")]
+    peak_processes: u64,
+    #[prost(uint64, tag = "12")]
+    peak_disk_bytes: u64,
 }
 
 /// The parts of a result that have no column: use, excerpts and outputs.
@@ -71,6 +79,10 @@ pub(crate) fn attempt_detail_bytes(result: &AttemptResult) -> Vec<u8> {
         stdout: excerpt_out(&result.stdout),
         stderr: excerpt_out(&result.stderr),
         outputs: result.outputs.iter().map(output_out).collect(),
+        read_bytes: usage.read_bytes,
+        written_bytes: usage.written_bytes,
+        peak_processes: usage.peak_processes,
+        peak_disk_bytes: usage.peak_disk_bytes,
     }
     .encode_to_vec()
 }
@@ -101,6 +113,10 @@ pub(crate) fn attempt_detail(bytes: &[u8]) -> Result<AttemptDetail, CodecError> 
             kernel_cpu_micros: part.kernel_cpu_micros,
             staged_bytes: part.staged_bytes,
             uploaded_bytes: part.uploaded_bytes,
+            read_bytes: part.read_bytes,
+            written_bytes: part.written_bytes,
+            peak_processes: part.peak_processes,
+            peak_disk_bytes: part.peak_disk_bytes,
         },
         stdout: excerpt_in(part.stdout),
         stderr: excerpt_in(part.stderr),

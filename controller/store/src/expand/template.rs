@@ -160,7 +160,7 @@ fn unfilled(template: &TaskSpec) -> TaskSpec {
         constraints: template.constraints,
         resources: template.resources.clone(),
         limits: template.limits,
-        user_identity: template.user_identity,
+        user_identity: template.user_identity.clone(),
         depends_on: template.depends_on.clone(),
         exit_conditions: template.exit_conditions.clone(),
         affinity: template.affinity.clone(),

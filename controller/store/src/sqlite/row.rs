@@ -7,7 +7,9 @@
 use crate::codec::{self, CodecError, Coded, check_format};
 use crate::port::StoreError;
 use crate::view::ContainerView;
-use muster_controller_core::record::{AccountRow, FileRow, JobRow, NodeRow, PoolRow, RequestRow, TokenRow};
+use muster_controller_core::record::{
+    AccountRow, Drain, FileRow, JobRow, NodeRow, PoolRow, Probation, RequestRow, TokenRow,
+};
 use muster_model::node::StartTaskInfo;
 use muster_model::{AccessKey, AccountName, ContainerName, Digest, Timestamp};
 use rusqlite::Row;
@@ -183,7 +185,8 @@ pub(super) fn pool(account: &AccountName, cells: &mut Cells<'_, '_>) -> Result<P
 
 pub(super) const NODE: &str = "n.id, n.pool, n.format, n.facts, n.boot_time, n.slots, n.state, n.state_since,
     n.scheduling, n.start_state, n.start_started, n.start_ended, n.start_exit_code, n.start_retries, n.start_result,
-    n.start_cause, n.start_failure, n.errors, n.joined, n.tasks_run, n.tasks_succeeded, n.running_tasks,
+    n.start_cause, n.start_failure, n.errors, n.drain_option, n.drain_deadline, n.drain_then, n.launch_failures,
+    n.strikes, n.probation_until, n.probation_error, n.joined, n.tasks_run, n.tasks_succeeded, n.running_tasks,
     n.running_slots, n.revision";
 
 pub(super) fn node(account: &AccountName, cells: &mut Cells<'_, '_>) -> Result<NodeRow, RowError> {
@@ -192,23 +195,46 @@ pub(super) fn node(account: &AccountName, cells: &mut Cells<'_, '_>) -> Result<N
     cells.format("node")?;
     let facts = cells.bytes()?;
     let facts = codec::facts(facts, cells.time()?)?;
+    let slots = cells.take()?;
+    let state = cells.code()?;
+    let state_since = cells.time()?;
     Ok(NodeRow {
         account: account.clone(),
         id,
         pool,
         facts,
-        slots: cells.take()?,
-        state: cells.code()?,
-        state_since: cells.time()?,
+        slots,
+        state,
+        state_since,
         scheduling: cells.code()?,
         start_task: start_task(cells)?,
-        errors: codec::errors(cells.bytes()?)?,
+        errors: codec::errors(cells.bytes()?, state_since)?,
+        drain: drain(cells)?,
+        probation: probation(cells, state_since)?,
         joined: cells.time()?,
         tasks_run: cells.natural()?,
         tasks_succeeded: cells.natural()?,
         running_tasks: cells.take()?,
         running_slots: cells.take()?,
         revision: cells.natural()?,
+    })
+}
+
+fn drain(cells: &mut Cells<'_, '_>) -> Result<Option<Drain>, RowError> {
+    let option = cells.optional_code()?;
+    let deadline = cells.optional_time()?;
+    let then = cells.optional_code()?;
+    let Some(option) = option else { return Ok(None) };
+    let then = then.ok_or(CodecError::Missing { what: "action after draining" })?;
+    Ok(Some(Drain { option, deadline, then }))
+}
+
+fn probation(cells: &mut Cells<'_, '_>, since: Timestamp) -> Result<Probation, RowError> {
+    Ok(Probation {
+        launch_failures: cells.take()?,
+        strikes: cells.take()?,
+        until: cells.optional_time()?,
+        error: cells.optional_bytes()?.map(|bytes| codec::error(bytes, since)).transpose()?,
     })
 }
 

@@ -13,7 +13,7 @@
 pub(super) const APPLICATION_ID: i32 = 0x4d53_5452;
 
 /// What brings a database from each version of the schema to the next; the first makes an empty file version 1.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// Every table, to see that none is missing.
 pub(super) const TABLES: &[&str] = &[
@@ -290,4 +290,15 @@ CREATE TABLE numbers_used (
     key             INTEGER PRIMARY KEY CHECK (key = 1),
     number          INTEGER NOT NULL
 );
+";
+
+/// How nodes are relieved of their tasks, and what they did wrong.
+const VERSION_3: &str = "
+ALTER TABLE node ADD COLUMN drain_option INTEGER;
+ALTER TABLE node ADD COLUMN drain_deadline INTEGER;
+ALTER TABLE node ADD COLUMN drain_then INTEGER;
+ALTER TABLE node ADD COLUMN launch_failures INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE node ADD COLUMN strikes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE node ADD COLUMN probation_until INTEGER;
+ALTER TABLE node ADD COLUMN probation_error BLOB;
 ";

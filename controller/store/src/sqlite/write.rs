@@ -9,8 +9,8 @@ use super::names::{Names, find_container};
 use super::template::Templates;
 use super::tidy::{Parent, note};
 use crate::codec::{
-    Coded as _, FORMAT, errors_bytes, facts_bytes, failure_bytes, job_spec_bytes, pool_spec_bytes,
-    reply_bytes,
+    Coded as _, FORMAT, error_bytes, errors_bytes, facts_bytes, failure_bytes, job_spec_bytes,
+    pool_spec_bytes, reply_bytes,
 };
 use crate::port::{StoreError, integer};
 use muster_controller_core::record::{
@@ -164,6 +164,8 @@ impl<'t> Writer<'t> {
             scheduling,
             start_task,
             errors,
+            drain,
+            probation,
             joined,
             tasks_run,
             tasks_succeeded,
@@ -177,9 +179,10 @@ impl<'t> Writer<'t> {
         let sql = "INSERT OR REPLACE INTO node
             (tenant, id, pool, format, facts, boot_time, slots, state, state_since, scheduling, start_state,
              start_started, start_ended, start_exit_code, start_retries, start_result, start_cause, start_failure,
-             errors, joined, tasks_run, tasks_succeeded, running_tasks, running_slots, revision)
+             errors, joined, tasks_run, tasks_succeeded, running_tasks, running_slots, revision, drain_option,
+             drain_deadline, drain_then, launch_failures, strikes, probation_until, probation_error)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-                    ?22, ?23, ?24, ?25)";
+                    ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)";
         let params = params![
             tenant,
             id.as_str(),
@@ -206,6 +209,13 @@ impl<'t> Writer<'t> {
             running_tasks,
             running_slots,
             integer("revision", *revision)?,
+            drain.map(|drain| drain.option.code()),
+            drain.and_then(|drain| drain.deadline).map(|time| time.as_micros()),
+            drain.map(|drain| drain.then.code()),
+            probation.launch_failures,
+            probation.strikes,
+            probation.until.map(|time| time.as_micros()),
+            probation.error.as_ref().map(error_bytes),
         ];
         self.execute("writing a node", sql, params).map(drop)
     }

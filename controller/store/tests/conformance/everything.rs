@@ -1,21 +1,21 @@
 //! One row of each kind with every field set, so that a codec or a table that drops one is found.
 //!
-//! `everything_of_version_1` is what the first golden file holds and must not change; `everything` adds what came later and
-//! belongs to the present golden file: a field that is added anywhere is set there too.
+//! `everything_of_version_1` and `_2` are what the older golden files hold and must not change; `everything` adds what came
+//! later and belongs to the present golden file: a field that is added anywhere is set there too.
 
 use crate::fixture::*;
 use muster_controller_core::record::{
-    AttemptRow, EndedMembers, Ending, JobNodeRow, JobNodeTask, JobRow, NodeRow, PoolRow, Record, RequestRow,
-    SweepRow, SweepStateRow, TaskSpecRow, TaskStateRow, TokenRow,
+    AttemptRow, Drain, EndedMembers, Ending, JobNodeRow, JobNodeTask, JobRow, NodeRow, PoolRow, Probation,
+    Record, RequestRow, SweepRow, SweepStateRow, TaskSpecRow, TaskStateRow, TokenRow,
 };
 use muster_controller_core::reject::RejectKind;
 use muster_controller_core::reply::{CreatedNode, Reply, TaskRefused};
-use muster_model::node::{Capabilities, StartTaskInfo};
+use muster_model::node::{Capabilities, NodeError, StartTaskInfo};
 use muster_model::spec::{
     Axis, DependencyGroup, EnvironmentSetting, ExitConditions, ExitOptions, FileDestination, FileSource,
     IdRange, JobConstraints, JobManagerSpec, JobPreparationSpec, JobReleaseSpec, MemoryEscalation,
     MetadataItem, OutputFile, Quota, ResourceFile, RetryLimit, StartTaskSpec, SweepMembers, TaskConstraints,
-    TaskGlob, TaskLimits, TaskSet, UserIdentity,
+    TaskGlob, TaskLimits, TaskSet, UserAccount, UserIdentity,
 };
 use muster_model::state::*;
 use muster_model::*;
@@ -38,7 +38,7 @@ fn full_pool() -> PoolRow {
         command_line: "apt-get install -y povray".into(),
         resource_files: resource_files(),
         environment: environment(),
-        user_identity: UserIdentity { scope: AutoUserScope::Pool, elevation: ElevationLevel::Admin },
+        user_identity: UserIdentity::Auto { scope: AutoUserScope::Pool, elevation: ElevationLevel::Admin },
         max_task_retry_count: RetryLimit::Unlimited,
         wait_for_success: true,
     });
@@ -57,6 +57,7 @@ fn full_node() -> NodeRow {
         cpu_limit: true,
         pids_limit: true,
         user_switch: true,
+        ..Capabilities::default()
     };
     row.state = NodeState::StartTaskFailed;
     row.scheduling = SchedulingState::Disabled;
@@ -69,7 +70,13 @@ fn full_node() -> NodeRow {
         result: Some(ExecutionResult::Failure),
         failure: Some(failure()),
     });
-    row.errors = vec![("StartTaskFailed".into(), "exit code 1".into())];
+    row.errors = vec![NodeError {
+        code: "StartTaskFailed".into(),
+        message: "exit code 1".into(),
+        details: Vec::new(),
+        // Those versions kept no time: it reads as that of the node's state.
+        time: row.state_since,
+    }];
     row.tasks_run = 12;
     row.tasks_succeeded = 11;
     row.running_tasks = 1;
@@ -155,7 +162,8 @@ fn full_task() -> TaskSpecRow {
         ..Resources::default()
     };
     row.spec.limits = TaskLimits { pids_max: Some(64) };
-    row.spec.user_identity = UserIdentity { scope: AutoUserScope::Task, elevation: ElevationLevel::NonAdmin };
+    row.spec.user_identity =
+        UserIdentity::Auto { scope: AutoUserScope::Task, elevation: ElevationLevel::NonAdmin };
     row.spec.depends_on.tasks = TaskSet {
         ids: vec![task_id("Setup")],
         ranges: vec![IdRange { start: 1, end: 40 }],
@@ -212,6 +220,7 @@ fn full_attempt() -> AttemptRow {
             kernel_cpu_micros: 1_000,
             staged_bytes: 77,
             uploaded_bytes: 88,
+            ..Usage::default()
         },
         stdout: Excerpt { head: b"first\xff".to_vec(), tail: b"last".to_vec(), total_bytes: 1_000_000 },
         stderr: Excerpt::default(),
@@ -359,7 +368,7 @@ fn full_job_now() -> JobRow {
         environment: environment(),
         constraints,
         wait_for_success: true,
-        user_identity: UserIdentity { scope: AutoUserScope::Pool, elevation: ElevationLevel::Admin },
+        user_identity: UserIdentity::Auto { scope: AutoUserScope::Pool, elevation: ElevationLevel::Admin },
         rerun_on_node_reboot_after_success: true,
     });
     row.spec.release = Some(JobReleaseSpec {
@@ -446,8 +455,8 @@ fn full_job_node() -> JobNodeRow {
     row
 }
 
-/// One record of every kind that puts a row, with every field set, and some plain ones beside them.
-pub(crate) fn everything() -> Vec<Record> {
+/// One record of every kind that version 2 knew, with every field that it had.
+pub(crate) fn everything_of_version_2() -> Vec<Record> {
     let mut records: Vec<Record> = everything_of_version_1();
     let task = task_id("Frame-001");
     for record in &mut records {
@@ -480,5 +489,82 @@ pub(crate) fn everything() -> Vec<Record> {
     }
     let member = member_row(&full_sweep(), 2).task;
     records.push(Record::Attempt(Box::new(attempt_row("Film", member.as_str(), 1))));
+    records
+}
+
+// ------------------------------------------------------------------------------------------------ since version 3
+
+fn full_pool_of_version_3(row: &mut PoolRow) {
+    row.spec.isolation_level = Some(IsolationLevel::Sandbox);
+    row.spec.task_network = TaskNetwork::None;
+    row.spec.user_accounts = vec![
+        UserAccount {
+            name: UserName::parse("ann").unwrap(),
+            elevation: ElevationLevel::Admin,
+            ids: Some((1_500, 1_501)),
+        },
+        UserAccount { name: UserName::parse("bob").unwrap(), elevation: ElevationLevel::NonAdmin, ids: None },
+    ];
+}
+
+fn full_node_of_version_3(row: &mut NodeRow) {
+    row.facts.capabilities = Capabilities {
+        task_users: true,
+        admin_tasks: true,
+        isolation: IsolationLevel::Sandbox,
+        network_isolation: true,
+        seccomp: true,
+        landlock_abi: 6,
+        disk_limit: Some(DiskLimit::ProjectQuota),
+        io_accounting: true,
+        reboot: true,
+        reimage: true,
+        notes: vec!["no btrfs here".into(), "no quota: mount with prjquota".into()],
+        ..row.facts.capabilities.clone()
+    };
+    let error = |code: &str, time| NodeError {
+        code: code.into(),
+        message: "1 GiB of 5 GiB free: remove something".into(),
+        details: vec![("free_bytes".into(), "1073741824".into())],
+        time,
+    };
+    row.errors = vec![error(NodeError::DISK_PRESSURE, at(40)), error(NodeError::CLOCK_SKEW, at(41))];
+    row.drain = Some(Drain {
+        option: DrainOption::TaskCompletion,
+        deadline: Some(at(900)),
+        then: AfterDrain::Reimage,
+    });
+    row.probation = Probation {
+        launch_failures: 3,
+        strikes: 2,
+        until: Some(at(700)),
+        error: Some(error(NodeError::LAUNCH_FAILURES, at(39))),
+    };
+}
+
+/// One record of every kind that puts a row, with every field set, and some plain ones beside them.
+pub(crate) fn everything() -> Vec<Record> {
+    let mut records = everything_of_version_2();
+    for record in &mut records {
+        if let Record::Pool(row) = record
+            && row.spec.id == pool_id("Farm")
+        {
+            full_pool_of_version_3(row);
+        } else if let Record::Node(row) = record
+            && row.id == node_id("tvm-1_1")
+        {
+            full_node_of_version_3(row);
+        } else if let Record::TaskSpec(row) = record
+            && row.spec.id == task_id("Frame-001")
+        {
+            row.spec.user_identity = UserIdentity::Named(UserName::parse("ann").unwrap());
+        } else if let Record::Attempt(row) = record
+            && row.number == 2
+        {
+            let usage = &mut row.result.usage;
+            (usage.read_bytes, usage.written_bytes) = (1 << 20, 1 << 21);
+            (usage.peak_processes, usage.peak_disk_bytes) = (17, 1 << 22);
+        }
+    }
     records
 }

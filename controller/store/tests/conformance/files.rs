@@ -4,7 +4,7 @@
 //! what is damaged must be said, never read as something else. The golden file of the present version is written anew only
 //! on demand (`BLESS`), those of older ones never: they are what such versions wrote.
 
-use crate::everything::{everything, everything_of_version_1};
+use crate::everything::{everything, everything_of_version_1, everything_of_version_2};
 use crate::fixture::*;
 use muster_controller_core::record::{Record, TaskStateRow};
 use muster_model::state::TaskState;
@@ -18,9 +18,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The database of each version of the schema as text.
-const GOLDEN: [&str; 2] = [
+const GOLDEN: [&str; 3] = [
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1.sql"),
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v2.sql"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v3.sql"),
 ];
 /// Set it to write the golden file of the present version anew, after its tables or formats were changed on purpose and
 /// before it was released.
@@ -87,7 +88,7 @@ fn a_database_of_a_later_version_is_refused_with_both_versions() {
     filled(&path, 0);
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = refused(&path);
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 3, .. }), "{error}");
     assert!(error.to_string().contains("schema 99"), "{error}");
 }
 
@@ -257,11 +258,16 @@ fn the_database_of_version_1_becomes_one_of_this_version_with_all_its_rows() {
 }
 
 #[test]
-fn the_database_of_version_2_reads_back() {
+fn the_database_of_version_2_becomes_one_of_this_version_with_all_its_rows() {
+    assert_golden(GOLDEN[1], 2, &everything_of_version_2());
+}
+
+#[test]
+fn the_database_of_version_3_reads_back() {
     if std::env::var_os(BLESS).is_some() {
         bless();
     }
-    assert_golden(GOLDEN[1], 2, &everything());
+    assert_golden(GOLDEN[2], 3, &everything());
 }
 
 #[test]
@@ -284,7 +290,7 @@ fn bless() {
     let (_folder, path) = folder();
     filled(&path, 0);
     let raw = Connection::open(&path).unwrap();
-    let mut text = String::from("PRAGMA application_id = 0x4d535452;\nPRAGMA user_version = 2;\n");
+    let mut text = String::from("PRAGMA application_id = 0x4d535452;\nPRAGMA user_version = 3;\n");
     let mut schema = raw.prepare("SELECT name, type, sql FROM sqlite_schema WHERE sql IS NOT NULL").unwrap();
     let objects: Vec<(String, String, String)> = schema
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
@@ -305,5 +311,5 @@ fn bless() {
             text += &format!("INSERT INTO {name} VALUES ({});\n", values.join(", "));
         }
     }
-    fs::write(GOLDEN[1], text).unwrap();
+    fs::write(GOLDEN[2], text).unwrap();
 }

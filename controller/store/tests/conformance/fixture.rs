@@ -4,8 +4,8 @@
 //! `everything`; the stores are in `world`.
 
 use muster_controller_core::record::{
-    AccountRow, AttemptRow, FileRow, JobNodeRow, JobNodeTask, JobRow, MemberRow, NodeRow, PoolRow, Record,
-    Rows, SweepRow, SweepStateRow, TaskSpecRow, TaskStateRow,
+    AccountRow, AttemptRow, FileRow, JobNodeRow, JobNodeTask, JobRow, MemberRow, NodeRow, PoolRow, Probation,
+    Record, Rows, SweepRow, SweepStateRow, TaskSpecRow, TaskStateRow,
 };
 use muster_model::node::{Capabilities, MachineFacts};
 use muster_model::spec::{
@@ -79,6 +79,9 @@ pub(crate) fn pool_row(id: &str) -> PoolRow {
             resize_timeout: Duration::from_secs(900),
             on_lease_expiry: OnLeaseExpiry::Kill,
             metadata: Vec::new(),
+            isolation_level: None,
+            task_network: TaskNetwork::Host,
+            user_accounts: Vec::new(),
         },
         state: PoolState::Active,
         allocation_state: AllocationState::Steady,
@@ -109,7 +112,8 @@ pub(crate) fn node_row(id: &str, pool: &str) -> NodeRow {
                 disk_bytes: 1 << 40,
                 ..Resources::default()
             },
-            capabilities: Capabilities::default(),
+            // As the golden files have it: the store reads nothing into it.
+            capabilities: Capabilities { cgroup: String::new(), ..Capabilities::default() },
             boot_time: at(-100),
         },
         slots: 2,
@@ -118,6 +122,8 @@ pub(crate) fn node_row(id: &str, pool: &str) -> NodeRow {
         scheduling: SchedulingState::Enabled,
         start_task: None,
         errors: Vec::new(),
+        drain: None,
+        probation: Probation::default(),
         joined: at(1),
         tasks_run: 0,
         tasks_succeeded: 0,

@@ -173,7 +173,7 @@ fn every_record_is_replaced_by_a_later_one(world: &mut World) {
     let reader = world.reader();
     assert_eq!(reader.account(&account()).unwrap().unwrap().display_name, "New name");
     assert_eq!(reader.pool(&account(), &pool_id("Farm")).unwrap(), Some(pool));
-    assert!(reader.node(&account(), &node_id("tvm-1_1")).unwrap().unwrap().start_task.is_none());
+    assert_eq!(reader.node(&account(), &node_id("tvm-1_1")).unwrap(), Some(node_row("tvm-1_1", "farm")));
     assert_eq!(reader.job(&account(), &job_id("Film")).unwrap(), Some(job));
     let task = reader.task(&account(), &key("Film", "Frame-001")).unwrap();
     assert_eq!(task, Some(TaskView { spec, state, sweep: None, fault: None }));
