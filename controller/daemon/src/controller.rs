@@ -9,6 +9,7 @@
 use crate::api::{Api, Parts};
 use crate::auth::{Clock, Door, Gate, GateLayer};
 use crate::blobs::{Blobs, PlaceError};
+use crate::board::Board;
 use crate::ca::{Authority, CaError, ServerCertificate};
 use crate::config::Config;
 use crate::engine::{Engine, EngineFailure, EngineHandle, StartError, SystemTimes};
@@ -126,13 +127,14 @@ impl Controller {
         let account = &config.operator_account;
         first_account::ensure(&handle, account, folder.path(), &ready.endpoint, &ready.ca_cert).await?;
 
-        let (relay, watched) = (Relay::default(), handle.clone());
+        let (relay, board, watched) = (Relay::default(), Board::default(), handle.clone());
         let clock: Clock = Arc::new(|| Timestamp::from_micros(clock::wall_us()));
         let accounts = Arc::clone(handle.accounts());
         let gate = Gate::new(Arc::new(move |name| accounts.get(name)), Arc::clone(&clock));
         let api = Api::new(Parts {
             engine: handle.clone(),
             relay: relay.clone(),
+            board: board.clone(),
             blobs: blobs.clone(),
             clock,
             ca_fingerprint: authority.fingerprint(),
@@ -144,7 +146,7 @@ impl Controller {
             ahead_per_slot_max: config.core.ahead_per_slot_max,
         };
         let sessions =
-            SessionContext::new(handle, relay, blobs.clone(), authority, settings, shutdown.clone());
+            SessionContext::new(handle, relay, board, blobs.clone(), authority, settings, shutdown.clone());
         let client_routes = with_health_and_reflection(crate::api::routes(api))?;
         let node_routes = Routes::new(NodeSessions::service(sessions));
 

@@ -1,16 +1,18 @@
 //! `muster-controller`: the process around the controller's core.
 //!
 //! * [`engine`]: the only writer. Drains inputs, steps the core, commits, and only then lets anything out.
-//! * [`session`]: the node listener's service. [`relay`]: reads of files on nodes, between `api` and `session`.
+//! * [`session`]: the node listener's service. [`relay`]: reads of files on nodes, and
+//!   [`board`]: what nodes use at the moment, both between `api` and `session`.
 //! * [`api`]: the services for clients. [`auth`]: the gate before both. [`blobs`]: content.
 //! * [`ca`]: certificates. [`config`]: settings. [`serve`]: listeners. [`controller`]: all of it together.
 //!
-//! Law: `session` and `api` never know each other; both know `engine`, `relay`, `auth` and `blobs`. Nothing but
+//! Law: `session` and `api` never know each other; both know `engine`, `relay`, `board`, `auth` and `blobs`. Nothing but
 //! `engine` changes state, and nothing leaves it before the change that it rests on is durable.
 
 pub mod api;
 pub mod auth;
 pub mod blobs;
+pub mod board;
 pub mod ca;
 pub mod config;
 pub mod controller;

@@ -77,6 +77,21 @@ struct SettingFlags {
     /// Connections that each listener takes at one time [default: 8192].
     #[arg(long, value_name = "N")]
     connections_max: Option<String>,
+    /// Attempts in a row that a node may fail to start before it is taken out of use [default: 5].
+    #[arg(long, value_name = "N")]
+    nodes_launch_failures_max: Option<String>,
+    /// How long a node is out of use the first time; doubles each time [default: 1m].
+    #[arg(long, value_name = "SPAN")]
+    nodes_probation_first: Option<String>,
+    /// The longest time out of use [default: 1h].
+    #[arg(long, value_name = "SPAN")]
+    nodes_probation_max: Option<String>,
+    /// How long a task must run on a node that is tried again before the node is trusted [default: 1m].
+    #[arg(long, value_name = "SPAN")]
+    nodes_probation_trial: Option<String>,
+    /// How long a node may take to come back from a restart [default: 20m].
+    #[arg(long, value_name = "SPAN")]
+    nodes_restart_timeout: Option<String>,
     /// error, warn, info, debug, trace, or filters [default: info].
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -104,6 +119,11 @@ impl SettingFlags {
             ("replay_window", self.replay_window),
             ("node_certificate_life", self.node_certificate_life),
             ("connections_max", self.connections_max),
+            ("nodes.launch_failures_max", self.nodes_launch_failures_max),
+            ("nodes.probation_first", self.nodes_probation_first),
+            ("nodes.probation_max", self.nodes_probation_max),
+            ("nodes.probation_trial", self.nodes_probation_trial),
+            ("nodes.restart_timeout", self.nodes_restart_timeout),
             ("log.level", self.log_level),
             ("log.format", self.log_format),
             ("log.file", self.log_file),

@@ -7,6 +7,7 @@ use super::refused;
 use super::stream_owner::Streams;
 use crate::auth::{Clock, JobPermit, Permit, Unproved};
 use crate::blobs::Blobs;
+use crate::board::Board;
 use crate::engine::EngineHandle;
 use crate::refusal;
 use crate::relay::Relay;
@@ -18,7 +19,7 @@ use muster_model::{AccountName, Digest, RequestId, Timestamp};
 use muster_proto::convert::{self, Checker, Problem};
 use muster_store::{Reader, StoreError};
 use std::sync::Arc;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 /// The parts of the process that the API stands on.
 pub struct Parts {
@@ -26,6 +27,8 @@ pub struct Parts {
     pub engine: EngineHandle,
     /// Reads of files on nodes.
     pub relay: Relay,
+    /// What nodes use at the moment.
+    pub board: Board,
     /// Content of the file store.
     pub blobs: Blobs,
     /// The controller's clock.
@@ -132,26 +135,6 @@ pub(super) fn checked<T>(look: impl FnOnce(&mut Checker) -> Option<T>) -> Result
     let mut checker = Checker::new();
     let value = look(&mut checker);
     Ok(checker.finish(value)?)
-}
-
-/// Compares an etag that the caller sent with the one that the resource has. For commands on nodes, which do not carry the
-/// etag themselves: the comparison is made on the last durable state, just before the command is handed in.
-pub(super) fn check_etag(
-    given: Option<u64>,
-    current: u64,
-    what: impl FnOnce() -> String,
-) -> Result<(), Status> {
-    match given {
-        Some(given) if given != current => {
-            Err(refused::of_reject(&Reject::EtagMismatch { what: what(), given, current }))
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// A call whose behaviour is not part of this version.
-pub(super) fn not_in_this_version<T>(call: &str, instead: &str) -> Result<T, Status> {
-    Err(Status::new(Code::Unimplemented, format!("{call} is not part of this version: {instead}")))
 }
 
 /// Random bytes that nobody can foresee: for keys and secrets.

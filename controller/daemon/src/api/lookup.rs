@@ -6,10 +6,11 @@
 use super::context::Api;
 use super::{refused, view};
 use muster_controller_core::TaskCounts;
-use muster_controller_core::record::{AttemptRow, JobRow, NodeRow};
+use muster_controller_core::input::NodeKey;
+use muster_controller_core::record::{AttemptRow, JobRow, NodeRow, PoolRow};
 use muster_controller_core::reject::Reject;
 use muster_model::state::OnTaskFailure;
-use muster_model::{AccountName, AttemptId, JobId, NodeId, PoolId, TaskKey};
+use muster_model::{AccountName, AttemptId, JobId, NodeId, PoolId, TaskKey, Usage};
 use muster_proto::convert::{Checker, job_id, task_id};
 use muster_proto::wire;
 use muster_store::{Reader, StoreError, TaskView};
@@ -20,24 +21,24 @@ pub(super) fn no_pool(pool: &PoolId) -> Status {
     refused::of_reject(&Reject::PoolNotFound(pool.clone()))
 }
 
-/// A node of a pool; one of another pool counts as missing.
+/// A node with its pool; one of another pool counts as missing.
 pub(super) async fn node(
     api: &Api,
     account: &AccountName,
     pool: &PoolId,
     node: &NodeId,
-) -> Result<NodeRow, Status> {
+) -> Result<(PoolRow, NodeRow), Status> {
     let (of, id, pool_id) = (account.clone(), node.clone(), pool.clone());
     let found = api
         .read(move |reader| {
-            let has_pool = reader.pool(&of, &pool_id)?.is_some();
-            Ok((has_pool, reader.node(&of, &id)?.filter(|row| row.pool == pool_id)))
+            let pool = reader.pool(&of, &pool_id)?;
+            Ok((pool, reader.node(&of, &id)?.filter(|row| row.pool == pool_id)))
         })
         .await?;
     match found {
-        (true, Some(row)) => Ok(row),
-        (false, _) => Err(no_pool(pool)),
-        (true, None) => {
+        (Some(pool), Some(row)) => Ok((pool, row)),
+        (None, _) => Err(no_pool(pool)),
+        (Some(_), None) => {
             let missing = Reject::NodeNotFound { pool: pool.clone(), node: node.clone() };
             Err(refused::of_reject(&missing))
         }
@@ -80,6 +81,8 @@ pub(super) struct Known {
     pub(super) pool: PoolId,
     /// The last attempt that ended.
     pub(super) last: Option<AttemptRow>,
+    /// What the attempt that is held now has used so far, where that is known.
+    pub(super) live: Option<Usage>,
 }
 
 impl Known {
@@ -96,7 +99,7 @@ impl Known {
             return Ok(Err(Reject::TaskNotFound { job: key.job.clone(), task: key.task.clone() }));
         };
         let last = last_ended(reader, account, &view)?;
-        Ok(Ok(Self { view, pool: job.spec.pool, last }))
+        Ok(Ok(Self { view, pool: job.spec.pool, last, live: None }))
     }
 
     /// The task's name as it is kept: a member of a sweep is found with fewer zeros, too.
@@ -106,8 +109,16 @@ impl Known {
 
     /// The task as a message.
     pub(super) fn message(&self) -> wire::Task {
-        view::task(&self.view, &self.pool, self.last.as_ref())
+        view::task(&self.view, &self.pool, self.last.as_ref(), self.live.as_ref())
     }
+}
+
+/// What the attempt that a task has on a node has used so far, as the node told last.
+pub(super) fn live_usage(api: &Api, account: &AccountName, view: &TaskView) -> Option<Usage> {
+    let node = view.state.node.clone().filter(|_| view.state.placed)?;
+    let (job, task, number) = (view.spec.job.clone(), view.spec.spec.id.clone(), view.state.attempt);
+    let node = NodeKey { account: account.clone(), node };
+    api.parts.board.attempt(&node, &AttemptId { job, task, number })
 }
 
 /// The last attempt that ended: the one before the current while that is held, else the current one itself.
@@ -129,5 +140,7 @@ pub(super) fn last_ended(
 pub(super) async fn task(api: &Api, account: &AccountName, key: &TaskKey) -> Result<Known, Status> {
     let (of, wanted) = (account.clone(), key.clone());
     let found = api.read(move |reader| Known::read(reader, &of, &wanted)).await?;
-    found.map_err(|reject| refused::of_reject(&reject))
+    let mut known = found.map_err(|reject| refused::of_reject(&reject))?;
+    known.live = live_usage(api, account, &known.view);
+    Ok(known)
 }

@@ -127,8 +127,9 @@ impl Pools {
     }
 
     async fn resize(&self, permit: Permit, request: wire::ResizePoolRequest) -> Result<wire::Pool, Status> {
-        let PoolResize { pool, target, timeout, if_match, request_id } = PoolResize::try_from(request)?;
-        let command = Command::ResizePool { pool: pool.clone(), target, timeout, if_match };
+        let PoolResize { pool, target, timeout, option, if_match, request_id } =
+            PoolResize::try_from(request)?;
+        let command = Command::ResizePool { pool: pool.clone(), target, timeout, option, if_match };
         self.0.submit(permit.account(), request_id, command).await?;
         self.message(permit.account(), &pool).await
     }

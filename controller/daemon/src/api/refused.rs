@@ -69,6 +69,10 @@ fn resource_of(reject: &Reject) -> Option<(&'static str, String)> {
         | Reject::PoolBeingResized { .. }
         | Reject::PoolNotResizing(_)
         | Reject::NodeAlreadyInTargetSchedulingState { .. }
+        | Reject::NodeState { .. }
+        | Reject::NodeBeingRestarted { .. }
+        | Reject::NodeCannotRestart { .. }
+        | Reject::UserUnknown { .. }
         | Reject::JobState { .. }
         | Reject::TaskDependenciesNotSpecifiedOnJob { .. }
         | Reject::DependencyCycle { .. }

@@ -68,7 +68,7 @@ impl Tasks {
             order_by: &request.order_by,
         })?;
         let wants_ledger = LEDGER_FIELDS.iter().any(|field| mask.names(field));
-        let id = job.clone();
+        let (id, api) = (job.clone(), self.0.clone());
         let read = move |reader: &dyn Reader| {
             let Some(row) = reader.job(&account, &id)? else { return Ok(None) };
             let message = |task: TaskView| {
@@ -76,7 +76,8 @@ impl Tasks {
                     true => lookup::last_ended(reader, &account, &task)?,
                     false => None,
                 };
-                Ok(mask.apply(view::task(&task, &row.spec.pool, last.as_ref())))
+                let live = lookup::live_usage(&api, &account, &task);
+                Ok(mask.apply(view::task(&task, &row.spec.pool, last.as_ref(), live.as_ref())))
             };
             fitting_page(query, |query| {
                 let page = reader.tasks(&account, &id, query)?;

@@ -161,7 +161,7 @@ fn now(
         match reader.task(account, &key)? {
             None => part.deleted_task_ids.push(key.task.to_string()),
             Some(found) => {
-                let message = view::task(&found, &row.spec.pool, None);
+                let message = view::task(&found, &row.spec.pool, None, None);
                 let size = message.encoded_len();
                 if bytes > 0 && bytes + size > EVENT_BYTES_MAX {
                     parts.push(std::mem::take(&mut part));

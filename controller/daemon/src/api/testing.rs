@@ -7,6 +7,7 @@ use super::{Api, Parts, routes};
 use crate::auth::testing::{NOW_SECONDS, key, now, sign};
 use crate::auth::{Door, Gate, GateLayer};
 use crate::blobs::Blobs;
+use crate::board::{Board, Pen};
 use crate::engine::{Engine, EngineHandle, NodeOutbox, SessionRoute, SystemTimes};
 use crate::relay::{Attachment, NodeServe, Part, Relay};
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use muster_controller_core::input::{
 };
 use muster_controller_core::reply::CreatedNode;
 use muster_model::node::{Capabilities, MachineFacts};
-use muster_model::state::ExecutionResult;
+use muster_model::state::{ExecutionResult, IsolationLevel};
 use muster_model::{
     AccountName, AttemptId, AttemptResult, Cause, Digest, Excerpt, FailureInfo, NodeId, Resources, Timestamp,
 };
@@ -66,6 +67,7 @@ pub(super) type Client = InterceptedService<Channel, Bearer>;
 pub(super) struct World {
     pub(super) engine: EngineHandle,
     pub(super) relay: Relay,
+    pub(super) board: Board,
     channel: Channel,
     server: JoinHandle<()>,
     threads: Option<Engine>,
@@ -109,12 +111,14 @@ impl World {
             engine.submit(input).await.unwrap();
         }
         let folder = tempfile::tempdir().unwrap();
-        let (relay, blobs) = (Relay::default(), Blobs::open(folder.path(), None).unwrap());
+        let (relay, board) = (Relay::default(), Board::default());
+        let blobs = Blobs::open(folder.path(), None).unwrap();
         let accounts = engine.clone();
         let gate = Gate::new(Arc::new(move |name| accounts.accounts().get(name)), Arc::new(now));
         let api = Api::new(Parts {
             engine: engine.clone(),
             relay: relay.clone(),
+            board: board.clone(),
             blobs,
             clock: Arc::new(now),
             ca_fingerprint: Digest::from_bytes([7; 32]),
@@ -127,7 +131,7 @@ impl World {
             .serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async move { serving.await.unwrap() });
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { engine, relay, channel, server, threads: Some(threads), _folder: folder }
+        Self { engine, relay, board, channel, server, threads: Some(threads), _folder: folder }
     }
 
     /// Ends in order: everything that was taken in is durable then.
@@ -177,13 +181,19 @@ impl World {
 
     /// Opens a session of a node that has joined.
     pub(super) async fn connect(&self, node: &NodeId) -> FakeNode {
+        self.connect_after(node, "boot").await
+    }
+
+    /// Opens a session of a node whose machine has booted since.
+    pub(super) async fn connect_after(&self, node: &NodeId, boot: &str) -> FakeNode {
         let key = NodeKey { account: name("studio"), node: node.clone() };
         let session = self.engine.new_session_id();
         let (route, outbox) = self.engine.register_session(key.clone(), session);
         let (asked, reads) = mpsc::channel(64);
         let attachment = self.relay.attach(key.clone(), session, asked);
-        let connected =
-            Connected { node: key.clone(), session, facts: facts(node), held: Vec::new(), start_task: None };
+        let pen = self.board.attach(key.clone(), session);
+        let facts = MachineFacts { boot_id: boot.to_owned(), ..facts(node) };
+        let connected = Connected { node: key.clone(), session, facts, held: Vec::new(), start_task: None };
         self.engine.submit(Input::Node(NodeInput::Connected(Box::new(connected)))).await.unwrap();
         FakeNode {
             engine: self.engine.clone(),
@@ -193,6 +203,7 @@ impl World {
             outbox,
             reads,
             next_report: 1,
+            pen,
             _route: route,
             _attachment: attachment,
         }
@@ -213,7 +224,15 @@ fn facts(node: &NodeId) -> MachineFacts {
             disk_bytes: 1 << 40,
             ..Resources::default()
         },
-        capabilities: Capabilities { cgroup: "v2".into(), memory_limit: true, ..Capabilities::default() },
+        capabilities: Capabilities {
+            cgroup: "v2".into(),
+            memory_limit: true,
+            isolation: IsolationLevel::Sandbox,
+            user_switch: true,
+            reboot: true,
+            notes: vec!["no command for a reimage".into()],
+            ..Capabilities::default()
+        },
         boot_time: Timestamp::from_micros(1),
     }
 }
@@ -227,6 +246,7 @@ pub(super) struct FakeNode {
     outbox: NodeOutbox,
     reads: mpsc::Receiver<ControllerMessage>,
     next_report: u64,
+    pub(super) pen: Pen,
     _route: SessionRoute,
     _attachment: Attachment,
 }
@@ -246,7 +266,7 @@ impl FakeNode {
         soon(self.outbox.recv()).await.expect("the session is open")
     }
 
-    async fn report(&mut self, report: Report) {
+    pub(super) async fn report(&mut self, report: Report) {
         let number = self.next_report;
         self.next_report += 1;
         let reports = vec![NumberedReport { number, report }];
@@ -280,6 +300,7 @@ impl FakeNode {
             stderr: Excerpt::default(),
             outputs: Vec::new(),
         };
+        self.pen.ended(attempt);
         self.report(Report::Finished { attempt: attempt.clone(), result: Box::new(result) }).await;
     }
 

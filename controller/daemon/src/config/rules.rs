@@ -78,6 +78,9 @@ impl Config {
         if settings.data_dir.as_os_str().is_empty() {
             draft.wrong("data_dir", "is empty", "name a folder");
         }
+        if !(1..=1_000).contains(&settings.nodes.launch_failures_max) {
+            draft.wrong("nodes.launch_failures_max", "is out of range", "use 1 to 1000");
+        }
         if !(1..=1_000_000).contains(&settings.connections_max) {
             draft.wrong("connections_max", "is out of range", "use 1 to 1000000");
         }
@@ -96,17 +99,12 @@ impl Config {
             listen,
             node_listen,
             names: names_for_certificate(&settings),
+            core: core_settings(&settings),
+            node_certificate_life: settings.node_certificate_life.duration(),
+            connections_max: settings.connections_max,
             public_url: settings.public_url,
             blob_store_url: settings.blob_store_url,
             operator_account,
-            core: CoreSettings {
-                lease_ttl: settings.lease_ttl.duration(),
-                lease_margin: settings.lease_margin.duration(),
-                replay_window: settings.replay_window.duration(),
-                ..CoreSettings::default()
-            },
-            node_certificate_life: settings.node_certificate_life.duration(),
-            connections_max: settings.connections_max,
             log,
         })
     }
@@ -121,6 +119,21 @@ impl Config {
         };
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         format!("https://{host}:{}", address.port())
+    }
+}
+
+fn core_settings(settings: &Settings) -> CoreSettings {
+    let nodes = &settings.nodes;
+    CoreSettings {
+        lease_ttl: settings.lease_ttl.duration(),
+        lease_margin: settings.lease_margin.duration(),
+        replay_window: settings.replay_window.duration(),
+        launch_failures_max: nodes.launch_failures_max,
+        probation_first: nodes.probation_first.duration(),
+        probation_max: nodes.probation_max.duration(),
+        probation_trial: nodes.probation_trial.duration(),
+        restart_timeout: nodes.restart_timeout.duration(),
+        ..CoreSettings::default()
     }
 }
 
@@ -155,11 +168,16 @@ fn check_names(draft: &mut Draft<Settings>, settings: &Settings) {
 }
 
 fn check_spans(draft: &mut Draft<Settings>, settings: &Settings) {
-    let bounds: [(&str, Span, u64, u64); 4] = [
+    let nodes = &settings.nodes;
+    let bounds: [(&str, Span, u64, u64); 8] = [
         ("lease_ttl", settings.lease_ttl, SECOND, 10 * MINUTE),
         ("lease_margin", settings.lease_margin, settings.lease_ttl.micros() / MARGIN_PARTS, 10 * MINUTE),
         ("replay_window", settings.replay_window, MINUTE, 30 * DAY),
         ("node_certificate_life", settings.node_certificate_life, 10 * MINUTE, 365 * DAY),
+        ("nodes.probation_first", nodes.probation_first, SECOND, DAY),
+        ("nodes.probation_max", nodes.probation_max, nodes.probation_first.micros(), 7 * DAY),
+        ("nodes.probation_trial", nodes.probation_trial, SECOND, DAY),
+        ("nodes.restart_timeout", nodes.restart_timeout, SECOND, 7 * DAY),
     ];
     for (key, span, min, max) in bounds {
         if !(min..=max).contains(&span.micros()) {
@@ -196,7 +214,7 @@ mod tests {
     fn the_defaults_need_only_a_folder() {
         let config = with(&[("data_dir", "d")]).unwrap();
         assert_eq!(config.listen, "127.0.0.1:7140".parse().unwrap());
-        assert_eq!(config.core.lease_ttl, Duration::from_secs(30));
+        assert_eq!(config.core, CoreSettings::default(), "the defaults are said once");
         assert_eq!(config.operator_account.as_str(), "muster");
         assert!(config.names.contains(&"localhost".to_owned()), "{:?}", config.names);
         assert_eq!(config.url_of(config.listen), "https://127.0.0.1:7140");
@@ -214,6 +232,10 @@ mod tests {
             ("replay_window", "40d"),
             ("node_certificate_life", "1s"),
             ("connections_max", "0"),
+            ("nodes.launch_failures_max", "0"),
+            ("nodes.probation_first", "2h"),
+            ("nodes.probation_trial", "1ms"),
+            ("nodes.restart_timeout", "1ms"),
         ])
         .unwrap_err()
         .to_string();
@@ -229,6 +251,10 @@ mod tests {
             "replay_window",
             "node_certificate_life",
             "connections_max",
+            "nodes.launch_failures_max",
+            "use 2h to 7d",
+            "nodes.probation_trial",
+            "nodes.restart_timeout",
             "they could not verify the controller",
         ] {
             assert!(said.contains(wanted), "no '{wanted}' in:\n{said}");

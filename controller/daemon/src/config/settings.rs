@@ -57,6 +57,27 @@ pub const SETTINGS: &[Setting] = &[
         "8192",
         "Connections that each listener takes at one time: 1 to 1000000.",
     ),
+    Setting::new(
+        "nodes.launch_failures_max",
+        "5",
+        "Attempts in a row that a node may fail to start, for reasons of its own, before it is taken out of use: 1 to 1000.",
+    ),
+    Setting::new(
+        "nodes.probation_first",
+        "1m",
+        "How long such a node, or one whose start task failed, is out of use the first time: 1s to 1d. Doubles each time.",
+    ),
+    Setting::new("nodes.probation_max", "1h", "The longest time out of use: probation_first to 7d."),
+    Setting::new(
+        "nodes.probation_trial",
+        "1m",
+        "How long a task must run on a node that is tried again before the node is trusted: 1s to 1d.",
+    ),
+    Setting::new(
+        "nodes.restart_timeout",
+        "20m",
+        "How long a node may take to come back from a reboot or reimage: 1s to 7d.",
+    ),
     Setting::new("log.level", "info", "Least level of log lines, or filters such as info,muster_controller=debug."),
     Setting::new("log.format", "auto", "Form of log lines: auto, human, compact or json."),
     Setting::optional("log.file", "File to log to instead of standard error."),
@@ -79,5 +100,22 @@ pub struct Settings {
     pub replay_window: Span,
     pub node_certificate_life: Span,
     pub connections_max: usize,
+    pub nodes: NodesSettings,
     pub log: LogSettings,
+}
+
+/// What may be set about nodes that are ill or restarted.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodesSettings {
+    /// `nodes.launch_failures_max`.
+    pub launch_failures_max: u32,
+    /// `nodes.probation_first`.
+    pub probation_first: Span,
+    /// `nodes.probation_max`.
+    pub probation_max: Span,
+    /// `nodes.probation_trial`.
+    pub probation_trial: Span,
+    /// `nodes.restart_timeout`.
+    pub restart_timeout: Span,
 }

@@ -3,6 +3,7 @@
 //! Only the parts that users can make large are looked at; the rest is in the base weight.
 
 use muster_controller_core::input::{Command, Input, NodeInput, Report};
+use muster_model::node::NodeError;
 use muster_model::spec::{Axis, DependencyGroup, EnvironmentSetting, JobSpec, SweepSpec, TaskSet, TaskSpec};
 
 /// Bytes of a task, a report or a file name without its texts.
@@ -37,7 +38,9 @@ fn command_bytes(command: &Command) -> usize {
         | Command::CreateJoinToken(_)
         | Command::RevokeJoinToken { .. }
         | Command::RemoveNodes { .. }
-        | Command::SetScheduling { .. }
+        | Command::DisableScheduling { .. }
+        | Command::EnableScheduling { .. }
+        | Command::RestartNode { .. }
         | Command::TerminateJob { .. }
         | Command::DisableJob { .. }
         | Command::EnableJob { .. }
@@ -115,6 +118,12 @@ fn report_bytes(report: &Report) -> usize {
             let excerpts = [&result.stdout, &result.stderr].map(|e| e.head.len() + e.tail.len());
             ITEM_BYTES + excerpts.iter().sum::<usize>() + result.outputs.len() * ITEM_BYTES
         }
+        Report::Health(errors) => ITEM_BYTES + errors.iter().map(error_bytes).sum::<usize>(),
         Report::Started { .. } | Report::Returned { .. } | Report::StartTask(_) => 128,
     }
+}
+
+fn error_bytes(error: &NodeError) -> usize {
+    let details = error.details.iter().map(|(name, value)| name.len() + value.len() + 64);
+    error.code.len() + error.message.len() + details.sum::<usize>()
 }

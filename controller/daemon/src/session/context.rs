@@ -8,6 +8,7 @@ use super::recent_joins::RecentJoins;
 use super::uploaded::Uploaded;
 use crate::auth::NodeIdentity;
 use crate::blobs::Blobs;
+use crate::board::Board;
 use crate::ca::Authority;
 use crate::engine::EngineHandle;
 use crate::relay::Relay;
@@ -38,6 +39,8 @@ pub struct SessionContext {
     pub engine: EngineHandle,
     /// Reads of files on nodes.
     pub relay: Relay,
+    /// What nodes use at the moment.
+    pub board: Board,
     /// Content.
     pub blobs: Blobs,
     /// Signs nodes' certificates.
@@ -58,6 +61,7 @@ impl SessionContext {
     pub fn new(
         engine: EngineHandle,
         relay: Relay,
+        board: Board,
         blobs: Blobs,
         authority: Arc<Authority>,
         settings: SessionSettings,
@@ -66,6 +70,7 @@ impl SessionContext {
         Self {
             engine,
             relay,
+            board,
             blobs,
             authority,
             settings,

@@ -13,15 +13,17 @@ use crate::engine::{NodeOutbox, SubmitError};
 use crate::refusal;
 use muster_controller_core::effect::{CloseReason, KillReason, LeaveReason, NodeMessage, Verdict};
 use muster_controller_core::input::{Input, NodeInput, NumberedReport, Report, SessionId};
+use muster_controller_core::record::PoolRow;
 use muster_controller_core::reject::Reject;
 use muster_model::limits::KILL_GRACE;
 use muster_model::node::StartTaskInfo;
+use muster_model::spec::UserIdentity;
 use muster_model::state::{ExecutionResult, StartTaskState};
-use muster_model::{AttemptId, FailureInfo, Timestamp};
+use muster_model::{AttemptId, Cause, FailureInfo, Timestamp};
 use muster_proto::convert::{
     Amendment, AttemptPlan, NodeSettings, StartTaskPlan, duration_out, status, timestamp_out,
 };
-use muster_proto::version::{PROTOCOL_VERSION, SESSION_BATCH_MAX};
+use muster_proto::version::SESSION_BATCH_MAX;
 use muster_proto::wire;
 use muster_runtime::clock;
 use std::time::Duration;
@@ -38,6 +40,9 @@ const ASSIGN_BYTES_MAX: usize = 1024 * 1024;
 /// has lost its lease.
 const SEND_WAIT_LEASES: u32 = 1;
 
+/// The first protocol whose agents know users by name.
+const NAMED_USERS_SINCE: u32 = 3;
+
 /// A heartbeat each third of a lease: two may be lost.
 const HEARTBEATS_PER_LEASE: u32 = 3;
 
@@ -46,6 +51,8 @@ pub(super) struct Outbound<'a> {
     pub(super) context: &'a SessionContext,
     pub(super) identity: &'a NodeIdentity,
     pub(super) session: SessionId,
+    /// The protocol that the agent speaks: at most ours.
+    pub(super) protocol: u32,
     pub(super) wire: mpsc::Sender<wire::ControllerMessage>,
 }
 
@@ -88,6 +95,12 @@ impl Outbound<'_> {
                 let reason = leave_words(reason).to_owned();
                 self.send(Body::Leave(wire::Leave { reason })).await
             }
+            NodeMessage::Restart { reimage } => {
+                let reason =
+                    if reimage { "a client asked for a reimage" } else { "a client asked for a reboot" };
+                self.send(Body::Reboot(wire::Reboot { reason: reason.to_owned(), reimage })).await
+            }
+            NodeMessage::RunStartTask => self.run_start_task().await,
             NodeMessage::Close { reason } => Err(self.close_status(reason)),
         }
     }
@@ -97,7 +110,10 @@ impl Outbound<'_> {
         self.send(Body::Acknowledge(wire::Acknowledge { sequence })).await
     }
 
-    async fn welcome(&self, verdicts: Vec<(AttemptId, Verdict)>) -> Result<(), Status> {
+    /// The node's pool and the plan of its start task, or why that cannot run.
+    async fn pool_and_start_task(
+        &self,
+    ) -> Result<(PoolRow, Option<Result<StartTaskPlan, FailureInfo>>), Status> {
         let (account, pool) = (self.identity.account.clone(), self.identity.pool.clone());
         let read = self.context.engine.read(move |reader| {
             let Some(pool) = reader.pool(&account, &pool)? else { return Ok(None) };
@@ -107,12 +123,32 @@ impl Outbound<'_> {
         let found = read.await.map_err(|error| refusal::of_read(&error))?;
         let (pool, start_task) =
             found.ok_or_else(|| refusal::of_reject(&Reject::NodeUnknown(self.identity.node.clone())))?;
+        if let Some(Ok(plan)) = &start_task {
+            let digests = plan::digests(&plan.resource_files);
+            self.context.granted.remember(&key_of(self.identity), PlanOf::StartTask, digests);
+        }
+        Ok((pool, start_task))
+    }
+
+    /// Has the start task run again as it is by now. A pool that has lost it meanwhile tells its nodes nothing.
+    async fn run_start_task(&self) -> Result<(), Status> {
+        match self.pool_and_start_task().await?.1 {
+            Some(Ok(plan)) => {
+                let start_task = Some((&plan).into());
+                self.send(Body::RunStartTask(wire::RunStartTask { start_task })).await
+            }
+            Some(Err(failure)) => self.report(vec![start_task_failed(failure)]).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn welcome(&self, verdicts: Vec<(AttemptId, Verdict)>) -> Result<(), Status> {
+        let (pool, start_task) = self.pool_and_start_task().await?;
         let (start_task, failure) = match start_task {
             Some(Ok(plan)) => (Some(plan), None),
             Some(Err(failure)) => (None, Some(failure)),
             None => (None, None),
         };
-        self.remember_start_task(start_task.as_ref());
         let slots = pool.spec.task_slots_per_node;
         let settings = NodeSettings {
             task_slots: slots,
@@ -121,10 +157,13 @@ impl Outbound<'_> {
             is_dedicated: true,
             account_url: self.context.settings.account_url.clone(),
             start_task,
+            isolation_level: pool.spec.isolation_level,
+            task_network: pool.spec.task_network,
+            user_accounts: pool.spec.user_accounts,
         };
         let lease_ttl = self.context.settings.lease_ttl;
         self.send(Body::Welcome(wire::Welcome {
-            protocol_version: PROTOCOL_VERSION,
+            protocol_version: self.protocol,
             node_id: self.identity.node.to_string(),
             lease_ttl: Some(duration_out(lease_ttl)),
             heartbeat_interval: Some(duration_out(lease_ttl / HEARTBEATS_PER_LEASE)),
@@ -141,13 +180,6 @@ impl Outbound<'_> {
         }
     }
 
-    fn remember_start_task(&self, plan: Option<&StartTaskPlan>) {
-        if let Some(plan) = plan {
-            let digests = plan::digests(&plan.resource_files);
-            self.context.granted.remember(&key_of(self.identity), PlanOf::StartTask, digests);
-        }
-    }
-
     async fn dispatch(&self, attempts: Vec<AttemptId>) -> Result<(), Status> {
         let node = key_of(self.identity);
         let access = ManagerAccess::of(self.context, &node.account);
@@ -160,7 +192,8 @@ impl Outbound<'_> {
         let (mut plans, mut failed) = (Vec::with_capacity(planned.len()), Vec::new());
         for planned in planned.into_iter().flatten() {
             match planned {
-                Planned::Plan(plan) => plans.push(*plan),
+                Planned::Plan(plan) if self.knows_user_of(&plan) => plans.push(*plan),
+                Planned::Plan(plan) => failed.push(report::never_sent(plan.attempt, self.outdated())),
                 Planned::Failed(attempt, failure) => {
                     tracing::info!(account = %self.identity.account, %attempt, message = failure.message,
                         "an attempt has no plan");
@@ -170,6 +203,19 @@ impl Outbound<'_> {
         }
         self.assign(plans).await?;
         if failed.is_empty() { Ok(()) } else { self.report(failed).await }
+    }
+
+    /// Whether the agent can read as whom an attempt is to run.
+    const fn knows_user_of(&self, plan: &AttemptPlan) -> bool {
+        matches!(plan.user_identity, UserIdentity::Auto { .. }) || self.protocol >= NAMED_USERS_SINCE
+    }
+
+    fn outdated(&self) -> FailureInfo {
+        let words = format!(
+            "the agent of node '{}' speaks protocol {}, which has no named users: install this version's agent there",
+            self.identity.node, self.protocol
+        );
+        FailureInfo::new(Cause::Internal, words)
     }
 
     async fn assign(&self, plans: Vec<AttemptPlan>) -> Result<(), Status> {

@@ -297,13 +297,13 @@ impl OwnTask<'_> {
         match self {
             Self::Preparation(spec) => Work {
                 limits: wall_clock(spec.constraints.max_wall_clock_time),
-                user_identity: spec.user_identity,
+                user_identity: spec.user_identity.clone(),
                 retention: spec.constraints.retention_time,
                 ..work(&spec.command_line, &spec.environment, &spec.resource_files)
             },
             Self::Release(spec) => Work {
                 limits: wall_clock(Some(spec.max_wall_clock_time)),
-                user_identity: spec.user_identity,
+                user_identity: spec.user_identity.clone(),
                 retention: spec.retention_time,
                 ..work(&spec.command_line, &spec.environment, &spec.resource_files)
             },
@@ -363,7 +363,7 @@ fn start_task_plan(version: u64, spec: &StartTaskSpec, resource_files: Vec<Plann
         command_line: spec.command_line.clone(),
         environment: spec.environment.clone(),
         resource_files,
-        user_identity: spec.user_identity,
+        user_identity: spec.user_identity.clone(),
         max_retries: spec.max_task_retry_count,
         wait_for_success: spec.wait_for_success,
     }

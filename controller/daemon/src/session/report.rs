@@ -11,7 +11,7 @@ use muster_model::node::StartTaskInfo;
 use muster_model::spec::{FileDestination, OutputFile};
 use muster_model::state::{AttemptPhase, ExecutionResult};
 use muster_model::{AttemptId, AttemptResult, Cause, Digest, FailureInfo, FilePath, OutputEntry, Timestamp};
-use muster_proto::convert::{FieldErrors, Finished, Progress};
+use muster_proto::convert::{FieldErrors, Finished, NodeHealth, Progress};
 use muster_proto::wire;
 use muster_runtime::clock;
 use std::collections::BTreeMap;
@@ -73,16 +73,28 @@ fn report_of(node: &NodeKey, event: Event) -> Option<Report> {
                 None
             }
         },
-        Event::Health(health) => {
-            for error in health.errors {
-                tracing::warn!(account = %node.account, node = %node.node, code = error.code, message = error.message,
-                    "a node reports that something is wrong with it");
+        Event::Health(health) => match NodeHealth::try_from(health) {
+            Ok(health) => Some(health_report(node, health)),
+            Err(error) => {
+                unreadable(&error, "health");
+                None
             }
-            None
-        }
+        },
         // Facts that changed are told anew with the next Hello.
         Event::Facts(_) => None,
     }
+}
+
+/// What is wrong with a node, all of it: an operator looks for it in the log, too.
+fn health_report(node: &NodeKey, health: NodeHealth) -> Report {
+    if health.errors.is_empty() {
+        tracing::info!(account = %node.account, node = %node.node, "a node reports that it is well");
+    }
+    for error in &health.errors {
+        tracing::warn!(account = %node.account, node = %node.node, code = error.code, message = error.message,
+            "a node reports that something is wrong with it");
+    }
+    Report::Health(health.errors)
 }
 
 /// The first progress of an attempt is its start; what follows is for the node's own eyes.
@@ -242,6 +254,22 @@ mod tests {
             assert!(!is_asked_for(&files, &bad), "{bad:?}");
         }
         assert!(!is_asked_for(&[], &entry("film", "frames")));
+    }
+
+    #[test]
+    fn health_is_passed_on_whole_and_what_cannot_be_read_is_not() {
+        let node =
+            NodeKey { account: AccountName::parse("studio").unwrap(), node: NodeId::parse("n").unwrap() };
+        let error = wire::NodeError {
+            code: "DiskPressure".to_owned(),
+            occur_time: Some(muster_proto::convert::timestamp_out(now())),
+            ..Default::default()
+        };
+        let health = |errors| report_of(&node, Event::Health(wire::NodeHealth { errors }));
+        let Some(Report::Health(errors)) = health(vec![error]) else { panic!("no report") };
+        assert_eq!(errors[0].code, "DiskPressure");
+        assert!(matches!(health(Vec::new()), Some(Report::Health(errors)) if errors.is_empty()));
+        assert!(health(vec![wire::NodeError::default()]).is_none());
     }
 
     #[test]

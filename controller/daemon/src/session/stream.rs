@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  agent ──> listen ──> engine (inputs)          engine (effects) ──> Outbound ──> agent
-//!                └────> relay (refusals)              relay (reads) ──────────────┘
+//!                ├────> relay (refusals)              relay (reads) ──────────────┘
+//!                └────> board (metrics)
 //! ```
 //! Whichever half ends first ends the other; the core is told last. Everything that is lost with a stream is put right
 //! by the next Hello and Welcome.
@@ -12,11 +13,12 @@ use super::join::facts_of;
 use super::outbound::Outbound;
 use super::report;
 use crate::auth::NodeIdentity;
+use crate::board::Pen;
 use crate::engine::NodeOutbox;
 use crate::refusal;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use muster_controller_core::input::{Connected, HeldAttempt, Input, NodeInput, NodeKey, SessionId};
+use muster_controller_core::input::{Connected, HeldAttempt, Input, NodeInput, NodeKey, Report, SessionId};
 use muster_model::node::StartTaskInfo;
 use muster_proto::convert::{Problem, status, status_field};
 use muster_proto::version::{PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, SESSION_BATCH_MAX};
@@ -52,6 +54,7 @@ pub(super) async fn open(
         return Err(status_field("hello", Problem::Missing { hint: "send it as the first message" }));
     };
     let session = context.engine.new_session_id();
+    let protocol = hello.protocol_version;
     let connected = connected(&identity, session, hello, peer)?;
     let held = connected.held.len();
     // The way for the answer is open before the question is asked.
@@ -63,8 +66,9 @@ pub(super) async fn open(
     let (wire, messages) = mpsc::channel(WIRE_MESSAGES_MAX);
     let (end, ended) = oneshot::channel();
     tokio::spawn(async move {
-        let status =
-            Session { context: &context, identity: &identity, session }.run(inbound, outbox, wire).await;
+        let status = Session { context: &context, identity: &identity, session, protocol }
+            .run(inbound, outbox, wire)
+            .await;
         drop(route);
         tracing::info!(account = %identity.account, node = %identity.node, session, reason = status.message(),
             "a node's session has ended");
@@ -116,6 +120,8 @@ struct Session<'a> {
     context: &'a SessionContext,
     identity: &'a NodeIdentity,
     session: SessionId,
+    /// The protocol that the agent speaks: at most ours.
+    protocol: u32,
 }
 
 impl Session<'_> {
@@ -128,19 +134,22 @@ impl Session<'_> {
     ) -> Status {
         let node = key_of(self.identity);
         let attachment = self.context.relay.attach(node.clone(), self.session, wire.clone());
+        let pen = self.context.board.attach(node.clone(), self.session);
         let outbound = Outbound {
             context: self.context,
             identity: self.identity,
             session: self.session,
+            protocol: self.protocol,
             wire: wire.clone(),
         };
         let status = tokio::select! {
-            status = self.listen(&node, inbound, &outbound) => status,
+            status = self.listen(&node, inbound, &outbound, &pen) => status,
             status = outbound.run(outbox) => status,
             () = wire.closed() => Status::cancelled("the node has gone"),
             () = self.context.shutdown.begun() => refusal::stopping(),
         };
         drop(attachment);
+        drop(pen);
         self.context.granted.forget(&node);
         let gone = Input::Node(NodeInput::Disconnected { node, session: self.session });
         if let Err(error) = self.context.engine.post(gone).await {
@@ -156,6 +165,7 @@ impl Session<'_> {
         node: &NodeKey,
         mut inbound: Streaming<wire::AgentMessage>,
         outbound: &Outbound<'_>,
+        pen: &Pen,
     ) -> Status {
         loop {
             let message = match inbound.message().await {
@@ -168,9 +178,13 @@ impl Session<'_> {
                     self.post(NodeInput::Heartbeat { node: node.clone(), session: self.session, sequence })
                         .await
                 }
-                Some(Body::Reports(reports)) => self.reports(node, reports, outbound).await,
+                Some(Body::Reports(reports)) => self.reports(node, reports, outbound, pen).await,
                 Some(Body::ReadRefused(refused)) => {
                     self.context.relay.refuse(node, refused);
+                    Ok(())
+                }
+                Some(Body::Metrics(metrics)) => {
+                    self.metrics(metrics, pen);
                     Ok(())
                 }
                 Some(Body::Hello(_)) => {
@@ -185,11 +199,22 @@ impl Session<'_> {
         }
     }
 
+    /// What the node uses. Nothing rests on it, so one that cannot be read is passed over.
+    fn metrics(&self, metrics: wire::Metrics, pen: &Pen) {
+        match convert::Metrics::try_from(metrics) {
+            Ok(metrics) => pen.tell(metrics),
+            Err(error) => {
+                tracing::debug!(node = %self.identity.node, %error, "the metrics of a node cannot be read");
+            }
+        }
+    }
+
     async fn reports(
         &self,
         node: &NodeKey,
         reports: wire::Reports,
         outbound: &Outbound<'_>,
+        pen: &Pen,
     ) -> Result<(), Status> {
         if reports.reports.len() > SESSION_BATCH_MAX {
             let problem = Problem::TooMany { given: reports.reports.len(), max: SESSION_BATCH_MAX };
@@ -197,6 +222,11 @@ impl Session<'_> {
         }
         let batch = report::read(self.context, node, reports.reports).await;
         let batch = batch.map_err(|error| refusal::of_read(&error))?;
+        for numbered in &batch.reports {
+            if let Report::Finished { attempt, .. } = &numbered.report {
+                pen.ended(attempt);
+            }
+        }
         if !batch.reports.is_empty() {
             let (node, session) = (node.clone(), self.session);
             self.post(NodeInput::Reports { node, session, reports: batch.reports }).await?;

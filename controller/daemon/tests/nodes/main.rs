@@ -14,6 +14,7 @@
 )]
 
 mod joining;
+mod operating;
 mod planning;
 mod reading;
 mod running;

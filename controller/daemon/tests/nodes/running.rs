@@ -6,7 +6,7 @@
 use crate::support::*;
 use muster_controller_core::input::Command;
 use muster_model::spec::TaskSpec;
-use muster_model::state::{ExecutionResult, TaskState};
+use muster_model::state::{DrainOption, ExecutionResult, TaskState};
 use muster_model::{Cause, ContainerName, Digest, FilePath, TaskId};
 use muster_proto::convert::reason_of;
 use muster_proto::wire::{self, ErrorReason};
@@ -225,7 +225,10 @@ async fn a_removed_node_is_told_to_leave_and_cannot_come_back() {
     let agent = world.join("machine").await;
     let (mut session, _) = agent.session().await;
     let nodes = vec![agent.key.node.clone()];
-    world.command(Command::RemoveNodes { pool: pool_id(), nodes }).await;
+    let option = DrainOption::Requeue;
+    world
+        .command(Command::RemoveNodes { pool: pool_id(), nodes, option, timeout: None, if_match: None })
+        .await;
     let message = session.next().await;
     assert!(matches!(message, controller_message::Body::Leave(_)), "{message:?}");
     drop(session);

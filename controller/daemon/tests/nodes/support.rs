@@ -5,6 +5,7 @@
 
 use muster_controller::auth::{Clock, Door, Gate, GateLayer};
 use muster_controller::blobs::{Announced, Blobs};
+use muster_controller::board::Board;
 use muster_controller::ca::{Authority, ServerCertificate};
 use muster_controller::engine::{Engine, EngineHandle, SystemTimes};
 use muster_controller::join_token::JoinToken;
@@ -62,6 +63,7 @@ pub fn job_id() -> JobId {
 pub struct World {
     pub engine: EngineHandle,
     pub relay: Relay,
+    pub board: Board,
     pub blobs: Blobs,
     pub shutdown: Shutdown,
     pub address: SocketAddr,
@@ -85,11 +87,12 @@ impl World {
         let authority = Arc::new(Authority::load_or_make(&folder.path().join("tls")).unwrap());
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let certificate = ServerCertificate::make(Arc::clone(&authority), names).unwrap();
-        let (relay, shutdown) = (Relay::default(), Shutdown::new());
+        let (relay, board, shutdown) = (Relay::default(), Board::default(), Shutdown::new());
         let blobs = Blobs::open(&folder.path().join("blobs"), None).unwrap();
         let context = SessionContext::new(
             engine.clone(),
             relay.clone(),
+            board.clone(),
             blobs.clone(),
             Arc::clone(&authority),
             SessionSettings {
@@ -113,6 +116,7 @@ impl World {
         let world = Self {
             engine,
             relay,
+            board,
             blobs,
             shutdown,
             address,
@@ -268,7 +272,12 @@ pub fn facts(machine: &str) -> wire::MachineFacts {
             disk_bytes: 8 << 30,
             ..Default::default()
         }),
-        capabilities: Some(wire::NodeCapabilities::default()),
+        capabilities: Some(wire::NodeCapabilities {
+            isolation_level: wire::IsolationLevel::Sandbox.into(),
+            user_switch: true,
+            reboot: true,
+            ..Default::default()
+        }),
         ip_address: String::new(),
     }
 }
@@ -285,12 +294,13 @@ pub struct Agent {
 impl Agent {
     /// Opens a session and says Hello.
     pub async fn open(&self) -> Result<Session, Status> {
+        self.open_as(muster_proto::version::PROTOCOL_VERSION, facts(&self.machine)).await
+    }
+
+    /// Opens a session of an agent that speaks this protocol, on this machine.
+    pub async fn open_as(&self, protocol: u32, facts: wire::MachineFacts) -> Result<Session, Status> {
         let (out, messages) = mpsc::channel(16);
-        let hello = wire::Hello {
-            protocol_version: muster_proto::version::PROTOCOL_VERSION,
-            facts: Some(facts(&self.machine)),
-            ..Default::default()
-        };
+        let hello = wire::Hello { protocol_version: protocol, facts: Some(facts), ..Default::default() };
         out.send(message(agent_message::Body::Hello(hello))).await.unwrap();
         let answer = within(self.client.clone().session(ReceiverStream::new(messages))).await?;
         Ok(Session { out, inbound: answer.into_inner(), sequence: 0 })

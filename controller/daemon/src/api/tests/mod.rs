@@ -9,6 +9,7 @@ mod files;
 mod job_updates;
 mod jobs;
 mod limits;
+mod nodes;
 mod own_tasks;
 mod pools;
 mod resumes;

@@ -233,9 +233,6 @@ async fn nodes_are_seen_counted_switched_and_removed() {
     assert_eq!(disabled.scheduling_state(), SchedulingState::Disabled);
     let twice = nodes.disable_node_scheduling(disable).await.unwrap_err();
     assert_eq!(reason_of(&twice), Some(ErrorReason::NodeAlreadyInTargetSchedulingState));
-    let reboot = nodes.reboot_node(wire::RebootNodeRequest::default()).await.unwrap_err();
-    assert_eq!(reboot.code(), Code::Unimplemented);
-    assert!(reboot.message().contains("RebootNode") && reboot.message().contains("restart the machine"));
 
     let remove = wire::RemoveNodesRequest {
         pool_id: "render".into(),

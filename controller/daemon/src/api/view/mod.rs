@@ -18,7 +18,7 @@ pub(super) use explain::{explanation, job_explanation};
 pub(super) use file::{container, file_etag, file_info};
 pub(super) use job::{counts_by_state, job, task_counts};
 pub(super) use job_node::job_node;
-pub(super) use node::node;
+pub(super) use node::{node, recent_task};
 pub(super) use pool::{join_token, node_counts, pool};
 pub(super) use sweep::{sweep, sweep_without_rows};
 pub(super) use task::{attempt, task};

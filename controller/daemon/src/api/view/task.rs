@@ -1,18 +1,25 @@
 //! Tasks and the ledger of their attempts.
 //!
 //! What an attempt used and wrote is in the ledger, not in the task's row: a caller that has read the line hands it in,
-//! and without it those fields stay empty. Constraints that were replaced win over those of the specification.
+//! and without it those fields stay empty. What the attempt that is held now has used so far is handed in likewise; it never
+//! mixes with what an earlier one used. Constraints that were replaced win over those of the specification.
 
 use muster_controller_core::record::{AttemptRow, TaskStateRow};
 use muster_model::spec::split_member;
 use muster_model::state::TaskState;
-use muster_model::{JobId, PoolId, TaskId};
+use muster_model::{JobId, PoolId, TaskId, Usage};
 use muster_proto::convert::{etag_out, timestamp_out};
 use muster_proto::wire;
 use muster_store::TaskView;
 
-/// A task on `pool`, with what its last attempt that ended left behind, if any is handed in.
-pub(in crate::api) fn task(view: &TaskView, pool: &PoolId, last: Option<&AttemptRow>) -> wire::Task {
+/// A task on `pool`, with what its last attempt that ended left behind and what the present one has used so far, as far as
+/// they are handed in.
+pub(in crate::api) fn task(
+    view: &TaskView,
+    pool: &PoolId,
+    last: Option<&AttemptRow>,
+    live: Option<&Usage>,
+) -> wire::Task {
     let TaskView { spec, state, sweep, fault: _ } = view;
     let number = |state: TaskState| i32::from(wire::TaskState::from(state));
     let mut message = wire::Task::from(&spec.spec);
@@ -40,11 +47,13 @@ pub(in crate::api) fn task(view: &TaskView, pool: &PoolId, last: Option<&Attempt
         message.sweep_number = split_member(&spec.spec.id).map(|(_, number)| number);
     }
     if let Some(last) = last {
-        message.usage = Some((&last.result.usage).into());
         message.outputs = last.result.outputs.iter().map(Into::into).collect();
         message.stdout = Some((&last.result.stdout).into());
         message.stderr = Some((&last.result.stderr).into());
     }
+    let ended = last.map(|last| &last.result.usage);
+    let usage = if state.placed { live } else { ended };
+    message.usage = usage.map(Into::into);
     message
 }
 
