@@ -1,4 +1,5 @@
-//! How many `/bin/true` a second the supervisor runs, beside the floor of plain posix_spawn in the same run.
+//! How many `/bin/true` a second the supervisor runs, beside the floor of plain posix_spawn in the same run; and what
+//! it costs to ask for the usage of attempts that run.
 //!
 //! Prints figures and never fails for slowness. `cargo bench -p muster-supervisor [-- COUNT]`
 
@@ -11,14 +12,22 @@ mod harness;
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
+use std::fs;
 use std::time::Instant;
 
-use muster_supervisor::{Limits, Message, Request};
+use muster_supervisor::request::USAGE_KEYS_MAX;
+use muster_supervisor::{AttemptKey, Limits, Message, Reply, Request};
 
 use harness::{Connection, World, key, spec};
 
 /// Attempts in flight: enough to keep two processors busy.
 const WINDOW: usize = 4;
+/// Attempts that are asked for their usage.
+const ASKED: usize = 200;
+/// How often each is asked.
+const ROUNDS: usize = 20;
+/// What a thousand attempts that are asked every so many seconds cost of one processor.
+const SAMPLE_SECONDS: f64 = 30.0;
 
 fn main() {
     let count = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(4_000);
@@ -54,6 +63,46 @@ fn main() {
         );
         worlds.push(world);
     }
+    let limits = Limits { memory_bytes: Some(256 << 20), pids_max: Some(100), ..Limits::default() };
+    sample(&limits);
+}
+
+/// Asks for the usage of sleeping attempts, and says what that cost the supervisor.
+#[allow(clippy::cast_precision_loss)]
+fn sample(limits: &Limits) {
+    let world = World::begin(true, false, &[]);
+    let mut agent = world.subscribe();
+    let keys: Vec<AttemptKey> = (0..ASKED).map(|number| key(&format!("sleeper-{number}"))).collect();
+    for name in &keys {
+        let mut task = spec(name.as_str(), &["sleep", "1000"]);
+        task.limits = limits.clone();
+        agent.start(&task).unwrap();
+    }
+    let (begun, cpu) = (Instant::now(), cpu_seconds(world.pid()));
+    for _ in 0..ROUNDS {
+        for keys in keys.chunks(USAGE_KEYS_MAX) {
+            match agent.call(&Request::Usage { keys: keys.to_vec() }) {
+                Ok(Reply::Usages(usages)) => assert_eq!(usages.len(), keys.len()),
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+    }
+    let asked = (ASKED * ROUNDS) as f64;
+    let each = (cpu_seconds(world.pid()) - cpu) / asked;
+    println!(
+        "{:8.1} µs  of a processor for the usage of an attempt ({:.1} µs until it is told): 1,000 every {SAMPLE_SECONDS} s \
+         are {:.3} %",
+        each * 1e6,
+        begun.elapsed().as_secs_f64() / asked * 1e6,
+        each * 1_000.0 / SAMPLE_SECONDS * 100.0
+    );
+}
+
+/// What a process has used of the processors.
+#[allow(clippy::cast_precision_loss)]
+fn cpu_seconds(pid: u32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    text.split_whitespace().next().unwrap().parse::<u64>().unwrap() as f64 / 1e9
 }
 
 fn report(what: &str, count: usize, seconds: f64) {

@@ -17,14 +17,17 @@ Usage: muster-supervisor --state-dir DIR [--cgroup-root auto|none|NAME] [--log F
 
   --state-dir DIR     where the socket, the lock and the records of attempts are kept; made (mode 0700) if absent,
                       and refused if another user could write to it
-  --cgroup-root NAME  parent group of tasks: 'auto' (default), 'none' (no limits can be enforced), a name below the
-                      supervisor's own group, or with a leading '/' one at the top of each hierarchy
+  --cgroup-root NAME  parent group of tasks: 'auto' (default: below a group that is delegated to the supervisor, for
+                      which it asks systemd where that runs, else below its own or at the top), 'none' (no limits can be
+                      enforced), a name below the supervisor's own group or the delegated one that this is a leaf of,
+                      or with a leading '/' one at the top of each hierarchy
   --log FILE          append the log to FILE instead of standard error
   --verbose           log each start and end of an attempt
   --help              print this
   --version           print the version
 
-Needs Linux 5.11 or later, and root or a delegated cgroup to enforce limits.
+Needs Linux 5.11 or later, root or a delegated cgroup to enforce limits, and root and Linux 5.12 to isolate tasks.
+Each task has a small parent of its own, 'muster-keeper', which tells how it ended also while no supervisor runs.
 Signals: SIGTERM and SIGINT end the supervisor and leave tasks running; the next one on the same directory takes them over.
 ";
 

@@ -1,11 +1,12 @@
 //! What a task's process does between clone and exec: joins its groups, drops what it must not have, executes.
 //!
-//! It runs in a copy of the supervisor's memory and makes system calls only: everything that needs memory was
-//! prepared by the parent in a [`Plan`]. The order matters: files are opened while still root and with
-//! `RESOLVE_NO_SYMLINKS`, limits are raised while still allowed, the working directory is entered as the
-//! task's user, no_new_privs comes last but exec.
+//! It runs in its keeper's memory, a copy of the supervisor's, and makes system calls only: everything that needs
+//! memory was prepared beforehand in a [`Plan`]. The order matters: output files are opened while still root, in the
+//! node's view and with `RESOLVE_NO_SYMLINKS`; then its own view is made, where the working directory and the
+//! program are found; limits are raised while still allowed; the working directory is entered as the task's
+//! user; what it may never get back (no_new_privs, Landlock, filters of system calls) comes last but exec.
 //!
-//! Invariant: any failure reports its step and errno to the parent and exits; nothing is skipped.
+//! Invariant: any failure reports its step, entry and errno; nothing is skipped.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -14,14 +15,20 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, OpenHow, ResolveFlag, fcntl, openat2};
 use nix::libc;
-use nix::sys::prctl::set_no_new_privs;
+use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, SFlag, fstat, umask};
 use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, fchown, setsid, write};
 
 use muster_supervisor::LaunchStep;
 
-use crate::sys::exit_now;
+use crate::isolate::{
+    Failure, Prepared, drop_bounding_set, drop_capabilities, enter, install_filters, rules,
+};
+use crate::sys::close_on_exec_from;
+
+/// Exit code of a process that could not execute the program, as a shell's.
+pub(crate) const NOT_EXECUTED: i32 = 127;
 
 /// Whom to become.
 pub(crate) struct Identity {
@@ -45,11 +52,12 @@ pub(crate) struct Plan<'a> {
     pub(crate) open_files: Option<rlim_t>,
     /// Text for `/proc/self/oom_score_adj`, if it must change.
     pub(crate) oom_score_adj: Option<String>,
+    pub(crate) isolation: Prepared,
     /// The paths to try to execute, in order.
     pub(crate) programs: Vec<CString>,
     pub(crate) argv: Vec<CString>,
     pub(crate) env: Vec<CString>,
-    /// The write end of the pipe to the parent.
+    /// Our end of the connection to the supervisor.
     pub(crate) report: OwnedFd,
 }
 
@@ -58,60 +66,81 @@ pub(crate) fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-type Failure = (LaunchStep, Errno);
-
-/// Runs the plan; only a failure comes back, and it ends the process.
-pub(crate) fn run(plan: &Plan<'_>, argv: &[*const libc::c_char], env: &[*const libc::c_char]) -> ! {
-    let (step, errno) = match prepare(plan) {
+/// Runs the plan; only a failure comes back, once it is reported.
+pub(crate) fn run(plan: &mut Plan<'_>, argv: &[*const libc::c_char], env: &[*const libc::c_char]) {
+    let failure = match prepare(plan) {
         Ok(()) => execute(&plan.programs, argv, env),
         Err(failure) => failure,
     };
-    let mut message = [0; REPORT_BYTES];
-    message[0] = step.code();
-    // ERRNO-less failures are reported as UnknownErrno, whose number is 0.
-    message[4..].copy_from_slice(&(errno as i32).to_le_bytes());
-    // A pipe takes eight bytes whole; if the parent is gone there is nobody to tell.
-    let _ = write(&plan.report, &message);
-    exit_now(127)
+    report(&plan.report, failure);
 }
 
-/// Bytes of the report of a failure: the step's code, three zeroes, the errno in little-endian order.
+/// Bytes of the report of a failure: the step's code, a zero, then the entry and the errno, the lowest byte
+/// first.
 pub(crate) const REPORT_BYTES: usize = 8;
 
-fn prepare(plan: &Plan<'_>) -> Result<(), Failure> {
+/// Tells the supervisor of a failure.
+pub(crate) fn report(report: &OwnedFd, failure: Failure) {
+    let mut message = [0; REPORT_BYTES];
+    message[0] = failure.step.code();
+    message[2..4].copy_from_slice(&failure.item.to_le_bytes());
+    // ERRNO-less failures are reported as UnknownErrno, whose number is 0.
+    message[4..].copy_from_slice(&(failure.errno as i32).to_le_bytes());
+    // Eight bytes are taken whole; if the supervisor is gone there is nobody to tell.
+    let _ = write(report, &message);
+}
+
+fn prepare(plan: &mut Plan<'_>) -> Result<(), Failure> {
     for join in plan.joins {
         write(join, b"0").map_err(at(LaunchStep::JoinGroup))?;
     }
     setsid().map_err(at(LaunchStep::Session))?;
+    // While /proc is the node's.
+    set_oom_score(plan).map_err(at(LaunchStep::Resources))?;
     umask(Mode::empty());
     let stdout = open_output(plan, plan.stdout.as_deref(), LaunchStep::Stdout, LaunchStep::StdoutUnsafe)?;
     let stderr = open_output(plan, plan.stderr.as_deref(), LaunchStep::Stderr, LaunchStep::StderrUnsafe)?;
+    enter(&mut plan.isolation)?;
     let cwd = openat2(
         AT_FDCWD,
         plan.cwd.as_c_str(),
         OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(NO_LINKS),
     )
     .map_err(at(LaunchStep::WorkingDirectory))?;
+    let ruleset = plan.isolation.landlock.as_ref().map(rules).transpose()?;
 
     let descriptors = at(LaunchStep::Descriptors);
     dup2_stdin(plan.null).map_err(descriptors)?;
     dup2_stdout(stdout.as_ref().map_or(plan.null, AsFd::as_fd)).map_err(descriptors)?;
     dup2_stderr(stderr.as_ref().map_or(plan.null, AsFd::as_fd)).map_err(descriptors)?;
-    close_others_on_exec().map_err(descriptors)?;
-
+    close_on_exec_from(3).map_err(descriptors)?;
+    // Once everything is open.
     limit(plan).map_err(at(LaunchStep::Resources))?;
+
+    if plan.isolation.drop_capabilities {
+        drop_bounding_set().map_err(at(LaunchStep::Capabilities))?;
+    }
     if let Some(identity) = &plan.identity {
         become_user(identity).map_err(at(LaunchStep::User))?;
     }
+    // The memory is the keeper's until exec: nobody who is the same user may look into it or change it.
+    set_dumpable(false).map_err(at(LaunchStep::User))?;
+    if plan.isolation.drop_capabilities {
+        drop_capabilities().map_err(at(LaunchStep::Capabilities))?;
+    }
     umask(Mode::from_bits_truncate(plan.umask));
     fchdir(&cwd).map_err(at(LaunchStep::WorkingDirectory))?;
-    set_no_new_privs().map_err(at(LaunchStep::NoNewPrivileges))?;
     reset_signals();
-    Ok(())
+    set_no_new_privs().map_err(at(LaunchStep::NoNewPrivileges))?;
+    if let Some(ruleset) = &ruleset {
+        ruleset.restrict().map_err(at(LaunchStep::Landlock))?;
+    }
+    install_filters(&plan.isolation.filters)
+        .map_err(|(filter, errno)| Failure::at(LaunchStep::Seccomp, filter)(errno))
 }
 
 fn at(step: LaunchStep) -> impl Fn(Errno) -> Failure + Copy {
-    move |errno| (step, errno)
+    Failure::at(step, 0)
 }
 
 const NO_LINKS: ResolveFlag = ResolveFlag::RESOLVE_NO_SYMLINKS.union(ResolveFlag::RESOLVE_NO_MAGICLINKS);
@@ -137,11 +166,11 @@ fn open_output(
     let file = openat2(AT_FDCWD, path, how).map_err(|errno| {
         // A symbolic link, a FIFO without reader: both are the second kind of wrong.
         let unsafe_kind = matches!(errno, Errno::ELOOP | Errno::ENXIO);
-        (if unsafe_kind { unsafe_step } else { step }, errno)
+        at(if unsafe_kind { unsafe_step } else { step })(errno)
     })?;
     let status = fstat(&file).map_err(at(step))?;
     if status.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() || status.st_nlink != 1 {
-        return Err((unsafe_step, Errno::UnknownErrno));
+        return Err(at(unsafe_step)(Errno::UnknownErrno));
     }
     if let Some(identity) = &plan.identity
         && (status.st_uid, status.st_gid) != (identity.uid, identity.gid)
@@ -153,19 +182,15 @@ fn open_output(
     Ok(Some(file))
 }
 
-/// Marks everything above the three standard descriptors to be closed by exec, whatever its opener thought.
-fn close_others_on_exec() -> Result<(), Errno> {
-    // SAFETY: takes three integers and closes nothing yet.
-    let result =
-        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    Errno::result(result).map(drop)
-}
-
 fn limit(plan: &Plan<'_>) -> Result<(), Errno> {
     setrlimit(Resource::RLIMIT_CORE, plan.core_bytes, plan.core_bytes)?;
     if let Some(files) = plan.open_files {
         setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
     }
+    Ok(())
+}
+
+fn set_oom_score(plan: &Plan<'_>) -> Result<(), Errno> {
     if let Some(text) = &plan.oom_score_adj {
         let file =
             nix::fcntl::open(c"/proc/self/oom_score_adj", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
@@ -201,7 +226,7 @@ fn reset_signals() {
 
 /// Tries each path; comes back only if none could be executed.
 fn execute(programs: &[CString], argv: &[*const libc::c_char], env: &[*const libc::c_char]) -> Failure {
-    let mut failure = (LaunchStep::ProgramNotFound, Errno::ENOENT);
+    let mut failure = at(LaunchStep::ProgramNotFound)(Errno::ENOENT);
     for program in programs {
         // SAFETY: argv and env are null-terminated rows of pointers to strings that the plan owns, and the
         // plan outlives this.
@@ -209,15 +234,15 @@ fn execute(programs: &[CString], argv: &[*const libc::c_char], env: &[*const lib
         let errno = Errno::last();
         if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) {
             if exists(program) {
-                return (LaunchStep::InterpreterNotFound, errno);
+                return at(LaunchStep::InterpreterNotFound)(errno);
             }
         } else if errno == Errno::EACCES {
             // As a shell does: remember it, but a later directory may hold one that works.
-            failure = (LaunchStep::ProgramNotExecutable, errno);
+            failure = at(LaunchStep::ProgramNotExecutable)(errno);
         } else if errno == Errno::ENOEXEC {
-            return (LaunchStep::ProgramNotExecutable, errno);
+            return at(LaunchStep::ProgramNotExecutable)(errno);
         } else {
-            return (LaunchStep::Execute, errno);
+            return at(LaunchStep::Execute)(errno);
         }
     }
     failure

@@ -2,7 +2,7 @@
 //! their end.
 //!
 //! `custodian` accepts requests and keeps the books, `launching` takes an attempt from request to running
-//! program, `limiting` changes its limit while it runs, `ending` goes from the first reason to end it to its record, `leasing`
+//! program, `limiting` changes its limit while it runs, `measuring` tells what it uses, `ending` goes from the first reason to end it to its record, `leasing`
 //! ends all at once, `recovery` brings back what an earlier
 //! supervisor held. What is to be sent is put into an outbox; nothing here knows a connection beyond its
 //! number.
@@ -14,6 +14,7 @@ mod ending;
 mod launching;
 mod leasing;
 mod limiting;
+mod measuring;
 mod recovery;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,20 +22,22 @@ use std::rc::Rc;
 
 use muster_supervisor::journal::encode_gone;
 use muster_supervisor::{
-    AttemptKey, Capabilities, Containment, EndedBy, ExitRecord, Message, Refusal, Reply, Request,
+    AttemptKey, Capabilities, Containment, EndedBy, ExitRecord, Message, Refusal, Reply, Request, Separation,
 };
 
 use crate::cgroup::Groups;
 use crate::expiry::Expiry;
 use crate::log;
+use crate::reap;
+use crate::slots::{PLACES_MAX, Slots};
 use crate::spawn::Launcher;
 use crate::state_dir::StateDir;
 use crate::task::{Stage, Task};
 use crate::watch::Watch;
 
-/// Most attempts that are held, ended ones included: four for each of a thousand slots, and their records fit
-/// in a few megabytes.
-pub(crate) const TASKS_MAX: u32 = 4096;
+/// Most attempts that are held, ended ones included: each has an exit slot, and their records fit in a few
+/// megabytes.
+pub(crate) const TASKS_MAX: u32 = PLACES_MAX;
 
 /// Something to be sent.
 #[derive(Debug)]
@@ -52,7 +55,11 @@ pub(crate) struct Ground {
     pub(crate) launcher: Launcher,
     pub(crate) watch: Rc<Watch>,
     pub(crate) expiry: Expiry,
-    pub(crate) late_exit_status: bool,
+    pub(crate) slots: Slots,
+    /// How tasks can be separated.
+    pub(crate) separation: Separation,
+    /// Why not better.
+    pub(crate) notes: Vec<String>,
 }
 
 /// All attempts of this node.
@@ -62,7 +69,7 @@ pub(crate) struct Custodian {
     notes: Vec<String>,
     tasks: BTreeMap<u64, Task>,
     by_key: HashMap<AttemptKey, u64>,
-    /// Main processes that are our children.
+    /// Keepers that are our children.
     by_pid: HashMap<i32, u64>,
     /// When which attempt needs a look.
     queue: BTreeSet<(u64, u64)>,
@@ -103,6 +110,7 @@ impl Custodian {
                 Ok(Reply::Leased)
             }
             Request::Limit { key, wall_clock_ms } => self.limit(&key, wall_clock_ms),
+            Request::Usage { keys } => Ok(self.usages(&keys)),
             Request::Probe => Ok(Reply::Capabilities(self.capabilities())),
             // The connection itself answers these.
             Request::Hello { .. } | Request::Subscribe => return,
@@ -176,8 +184,11 @@ impl Custodian {
             cpu: has.cpu,
             pids: has.pids,
             cpu_time: self.groups.as_ref().is_some_and(Groups::counts_cpu_time),
+            io: has.io || reap::counts_bytes(),
+            cgroup_version: self.groups.as_ref().map_or(0, Groups::version),
             containment: self.groups.as_ref().map_or(Containment::ProcessTree, Groups::containment),
-            late_exit_status: self.ground.late_exit_status,
+            late_exit_status: true,
+            separation: self.ground.separation,
             notes: self.notes.clone(),
         }
     }
@@ -185,11 +196,12 @@ impl Custodian {
     /// Logs what the node can do.
     pub(crate) fn announce(&self) {
         let can = self.capabilities();
-        let fields: [log::Field<'_>; 5] = [
+        let fields: [log::Field<'_>; 6] = [
             ("memory", &can.memory),
             ("cpu", &can.cpu),
             ("pids", &can.pids),
             ("containment", &format!("{:?}", can.containment)),
+            ("separation", &format!("{:?}", can.separation)),
             ("attempts", &self.tasks.len()),
         ];
         log::info("in custody", &fields);
@@ -267,6 +279,9 @@ impl Custodian {
     /// Forgets an attempt altogether.
     fn forget(&mut self, number: u64) {
         let Some(task) = self.tasks.remove(&number) else { return };
+        if let Some(slot) = task.slot {
+            self.ground.slots.release(slot.number);
+        }
         if let Some(queued) = task.due.queued {
             self.queue.remove(&(queued, number));
         }

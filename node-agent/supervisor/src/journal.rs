@@ -7,8 +7,8 @@
 //! missing `end`. The spec is not kept: nothing after the exec needs it, and its environment may hold
 //! secrets.
 //!
-//! Invariant: no process of an attempt exists before its `muster-attempt` is written, so one without
-//! `muster-started` is known to have been interrupted rather than never asked for.
+//! Invariant: no process of an attempt exists before its `muster-attempt` is written, and none of its program
+//! before its `muster-started`: one without that was interrupted, and executed nothing.
 
 use std::collections::BTreeMap;
 
@@ -42,9 +42,11 @@ pub struct Accepted {
     pub grace_ms: u64,
     /// Its memory limit in bytes.
     pub memory_bytes: Option<u64>,
+    /// The number of its exit slot; `None` for one that was started by a build without keepers.
+    pub slot: Option<u32>,
 }
 
-/// The main process of an attempt.
+/// The keeper of an attempt; of one without an exit slot, its main process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Started {
     /// Its process id.
@@ -72,7 +74,7 @@ pub struct Ending {
 pub struct Attempt {
     /// The attempt itself.
     pub accepted: Accepted,
-    /// Its main process, if it got that far.
+    /// Its keeper, if it got that far.
     pub started: Option<Started>,
     /// The decision to end it, if there was one.
     pub ending: Option<Ending>,
@@ -162,12 +164,13 @@ impl Accepted {
             .number("accepted_at_us", self.accepted_at_us)
             .optional("wall_clock_ms", self.wall_clock_ms)
             .number("grace_ms", self.grace_ms)
-            .optional("memory_bytes", self.memory_bytes);
+            .optional("memory_bytes", self.memory_bytes)
+            .optional("slot", self.slot);
         writer.finish()
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (mut key, mut boot_id, mut accepted_at_us) = (None, None, None);
+        let (mut key, mut boot_id, mut accepted_at_us, mut slot) = (None, None, None, None);
         let (mut grouped, mut wall_clock_ms, mut grace_ms, mut memory_bytes) = (false, None, 0, None);
         while let Some(field) = reader.next_field()? {
             match field.name {
@@ -178,6 +181,7 @@ impl Accepted {
                 "wall_clock_ms" => wall_clock_ms = Some(field.number()?),
                 "grace_ms" => grace_ms = field.number()?,
                 "memory_bytes" => memory_bytes = Some(field.number()?),
+                "slot" => slot = Some(field.number()?),
                 _ => field.skip()?,
             }
         }
@@ -189,6 +193,7 @@ impl Accepted {
             wall_clock_ms,
             grace_ms,
             memory_bytes,
+            slot,
         })
     }
 }
@@ -321,6 +326,7 @@ mod tests {
             wall_clock_ms: Some(1000),
             grace_ms: 10,
             memory_bytes: Some(1 << 20),
+            slot: Some(12),
         }
     }
 

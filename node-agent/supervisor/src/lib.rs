@@ -12,6 +12,7 @@
 
 pub mod document;
 pub mod frame;
+pub mod isolation;
 pub mod journal;
 pub mod key;
 pub mod lease;
@@ -24,6 +25,7 @@ pub mod status;
 
 pub use document::DecodeError;
 pub use frame::{FrameError, FrameReader, SOCKET_NAME};
+pub use isolation::{Isolation, Landlock, MountStep, Separation, SeparationKind};
 pub use key::{AttemptKey, KeyError};
 pub use message::{Message, Reply, Welcome};
 pub use record::{EndedBy, ExitRecord, LostReason, Outcome};

@@ -4,26 +4,31 @@
 //! for it; the agent speaks to it over a unix socket. One thread, so that what happens between clone and exec
 //! is ordinary code.
 //!
-//! Map: `args` the command line; `state_dir` lock, socket and journals; `serve` the event loop, with `watch`
-//! and `client`; `custodian` what is held and what is done with it, with `task` one attempt in it; `spawn`
-//! and `child` how one is started; `reap`, `processes` what the kernel says of it; `cgroup` its limits;
-//! `expiry` when the node's lease ends; `sys`, `clock`, `log` the ground. The formats are the library half.
+//! Map: `args` the command line; `state_dir` lock, socket and journals; `serve` the event loop, with `watch` and
+//! `client`; `custodian` what is held and what is done with it, with `task` one attempt in it; `spawn`, `birth`,
+//! `keeper`, `child` how one is started and kept, `isolate` separated, `footprint` kept small; `slots`, `reap`,
+//! `processes` how it ended; `cgroup` its limits; `expiry` the node's lease; `sys`, `clock`, `log` the ground.
 //!
 //! Invariant: nothing here blocks but the wait in `serve`, and no thread is ever made.
 
 #![warn(clippy::undocumented_unsafe_blocks)]
 
 mod args;
+mod birth;
 mod cgroup;
 mod child;
 mod client;
 mod clock;
 mod custodian;
 mod expiry;
+mod footprint;
+mod isolate;
+mod keeper;
 mod log;
 mod processes;
 mod reap;
 mod serve;
+mod slots;
 mod spawn;
 mod state_dir;
 mod sys;
@@ -82,7 +87,7 @@ fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     // Holds no mount busy but that of the state directory.
     std::env::set_current_dir("/")?;
     sys::undo_ignored_signals();
-    let late_exit_status = reap::kernel_tells_late();
+    let (separation, notes) = isolate::probe();
     let signals = take_signals()?;
     nix::sys::prctl::set_child_subreaper(true)?;
     let watch = Rc::new(Watch::new()?);
@@ -90,13 +95,16 @@ fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     log::info("started", &[("version", &env!("CARGO_PKG_VERSION")), ("pid", &std::process::id())]);
     let expiry = Expiry::new()?;
     watch.add(&expiry, Token::Lease, EpollFlags::EPOLLIN)?;
+    let slots = state.slots()?;
     let ground = Ground {
         state,
         boot_id: clock::boot_id()?,
         launcher: Launcher::new()?,
         watch: Rc::clone(&watch),
         expiry,
-        late_exit_status,
+        slots,
+        separation,
+        notes,
     };
     let custodian = Custodian::recover(ground, &settings.cgroup_root)?;
     custodian.announce();

@@ -4,7 +4,8 @@
 //! an event is repeated on the next connection until it is acknowledged.
 
 use crate::document::{DecodeError, Reader, Writer, required};
-use crate::record::ExitRecord;
+use crate::key::AttemptKey;
+use crate::record::{ExitRecord, Usage};
 use crate::refusal::{REFUSED_KIND, Refusal};
 use crate::request::PROTOCOL_VERSION;
 use crate::status::{Capabilities, CapabilitiesDraft, TaskStatus};
@@ -50,6 +51,8 @@ pub enum Reply {
     Leased,
     /// To `Limit`: it is in force, or the attempt is over or being ended.
     Limited,
+    /// To `Usage`: the live ones among the attempts that were asked for.
+    Usages(Vec<(AttemptKey, Usage)>),
 }
 
 /// What the supervisor sends.
@@ -131,6 +134,7 @@ impl Reply {
             Self::Capabilities(_) => "capabilities",
             Self::Leased => "leased",
             Self::Limited => "limited",
+            Self::Usages(_) => "usages",
         }
     }
 
@@ -154,6 +158,11 @@ impl Reply {
                 }
             }
             Self::Capabilities(capabilities) => capabilities.write(&mut writer),
+            Self::Usages(usages) => {
+                for (key, usage) in usages {
+                    writer.bytes("usage", &usage.encode_of(key));
+                }
+            }
             Self::Killing
             | Self::Acknowledged
             | Self::Subscribed
@@ -167,7 +176,7 @@ impl Reply {
     fn read(reader: &mut Reader<'_>) -> Result<(u64, Self), DecodeError> {
         let kind = reader.kind().to_owned();
         let (mut id, mut protocol, mut version, mut boot_id, mut pid) = (None, None, None, None, None);
-        let (mut started_at_us, mut tasks) = (None, Vec::new());
+        let (mut started_at_us, mut tasks, mut usages) = (None, Vec::new(), Vec::new());
         let mut capabilities = CapabilitiesDraft::default();
         while let Some(field) = reader.next_field()? {
             match field.name {
@@ -178,6 +187,7 @@ impl Reply {
                 "pid" => pid = Some(field),
                 "started_at_us" => started_at_us = Some(field.number()?),
                 "task" => tasks.push(TaskStatus::decode(field.value)?),
+                "usage" => usages.push(Usage::decode_of(field.value)?),
                 _ => capabilities.take(&field)?,
             }
         }
@@ -200,6 +210,7 @@ impl Reply {
             "stopping" => Self::Stopping,
             "leased" => Self::Leased,
             "limited" => Self::Limited,
+            "usages" => Self::Usages(usages),
             "capabilities" => Self::Capabilities(capabilities.finish()?),
             _ => return Err(DecodeError::Kind { wanted: "reply", found: kind }),
         };

@@ -1,10 +1,11 @@
 //! What can be learnt from /proc: start times, parents, sessions; and, without control groups, who belongs to
 //! a task.
 //!
-//! A task leads a session, so without a group its processes are those of that session and their descendants.
-//! A descendant that left the session and whose parents have ended becomes a child of ours (we are a
-//! subreaper) and cannot be told from that of another task; such strays are killed when no task is left. This
-//! is why limits and containment are reported as reduced.
+//! Without a group the processes of a task are the descendants of its keeper, to which orphans go. Those of one
+//! without a keeper (an earlier build started it, or somebody killed the keeper) are its session and the
+//! descendants of that; a descendant that left the session and whose parents have ended becomes a child of
+//! ours and cannot be told from that of another task: such strays are killed when no task is left. This is why
+//! limits and containment are reported as reduced.
 
 use std::collections::HashSet;
 use std::fs;
@@ -59,6 +60,20 @@ fn all() -> Vec<Process> {
     pids.filter_map(look).filter(|process| !process.ended).collect()
 }
 
+/// The main process of a keeper: the first of its children, for orphans come behind those that it has. `None`
+/// where the kernel does not tell, or it has none.
+pub(crate) fn main_of(keeper: i32) -> Option<i32> {
+    let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).ok()?;
+    children.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// What a keeper keeps: all its descendants, for no orphan gets past it.
+pub(crate) fn kept(keeper: i32, start_ticks: u64) -> Vec<i32> {
+    let mut members = tree(keeper, start_ticks);
+    members.retain(|pid| *pid != keeper);
+    members
+}
+
 /// Processes of the session that `main` leads and all their descendants, ended ones left out.
 ///
 /// The kernel gives out an id again only when no session bears it, so a process of that id with another start
@@ -72,8 +87,8 @@ pub(crate) fn tree(main: i32, start_ticks: u64) -> Vec<i32> {
 }
 
 fn select(processes: &[Process], main: i32) -> Vec<i32> {
-    let mut members: HashSet<i32> =
-        processes.iter().filter(|process| process.session == main).map(|process| process.pid).collect();
+    let first = |process: &&Process| process.session == main || process.pid == main;
+    let mut members: HashSet<i32> = processes.iter().filter(first).map(|process| process.pid).collect();
     loop {
         let before = members.len();
         let children =

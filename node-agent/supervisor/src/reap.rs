@@ -1,8 +1,8 @@
 //! Reading what the kernel says of an ended process: how it ended, what it used.
 //!
-//! Our own children are reaped whichever they are (main processes, and orphans that came to us as the subreaper);
-//! of processes that an earlier supervisor started, recent kernels tell the status through a pidfd. What is done
-//! with it is in `custodian/ending.rs`.
+//! Our own children are reaped whichever they are (keepers, and orphans that came to us as the subreaper). Of a
+//! process without a keeper, which an earlier build started, recent kernels tell the status through a pidfd. What
+//! is done with it is in `custodian/ending.rs`.
 
 use std::os::fd::BorrowedFd;
 
@@ -11,12 +11,10 @@ use nix::libc;
 use muster_supervisor::Outcome;
 use muster_supervisor::record::Usage;
 
-use crate::sys::{Cloned, Reaped, clone_process, exit_now, pidfd_exit_status, pidfd_open, reap_any};
+use crate::sys::{Reaped, pidfd_exit_status, reap_any};
 
 /// Bytes of a block as rusage counts them.
 const BLOCK_BYTES: u64 = 512;
-/// Exit code of the process that tries out what the kernel tells.
-const PROBE_CODE: i32 = 7;
 
 /// What a wait status means.
 pub(crate) fn outcome(status: i32) -> Outcome {
@@ -28,8 +26,8 @@ pub(crate) fn outcome(status: i32) -> Outcome {
     }
 }
 
-/// What a reaped process and the children that it waited for used.
-pub(crate) fn usage(reaped: &Reaped) -> Usage {
+/// What a process and the children that it waited for used.
+pub(crate) fn usage(usage: &libc::rusage) -> Usage {
     let positive = |value: libc::c_long| u64::try_from(value).unwrap_or(0);
     let micros = |time: libc::timeval| {
         u64::try_from(time.tv_sec)
@@ -37,26 +35,35 @@ pub(crate) fn usage(reaped: &Reaped) -> Usage {
             .saturating_mul(1_000_000)
             .saturating_add(positive(time.tv_usec))
     };
-    let usage = &reaped.usage;
     Usage {
         user_cpu_us: Some(micros(usage.ru_utime)),
         system_cpu_us: Some(micros(usage.ru_stime)),
         peak_memory_bytes: Some(positive(usage.ru_maxrss).saturating_mul(1024)),
         read_bytes: Some(positive(usage.ru_inblock).saturating_mul(BLOCK_BYTES)),
         written_bytes: Some(positive(usage.ru_oublock).saturating_mul(BLOCK_BYTES)),
-        oom_kills: None,
+        ..Usage::default()
     }
 }
 
-/// Prefers what a group counted over what was known before: it includes processes that nobody waited for.
+/// Whether this kernel counts the bytes that a process reads and writes.
+pub(crate) fn counts_bytes() -> bool {
+    std::path::Path::new("/proc/self/io").exists()
+}
+
+/// Prefers what a group counted over what was known before, for it includes processes that nobody waited for; of the
+/// bytes that were read and written, the larger.
 pub(crate) fn merge(group: Usage, known: Usage) -> Usage {
     Usage {
         user_cpu_us: group.user_cpu_us.or(known.user_cpu_us),
         system_cpu_us: group.system_cpu_us.or(known.system_cpu_us),
         peak_memory_bytes: group.peak_memory_bytes.or(known.peak_memory_bytes),
-        read_bytes: group.read_bytes.or(known.read_bytes),
-        written_bytes: group.written_bytes.or(known.written_bytes),
+        // A group counts what reached the disk so far, and not all that is written was by the end; rusage counts
+        // what was written, but not by processes that nobody waited for.
+        read_bytes: group.read_bytes.max(known.read_bytes),
+        written_bytes: group.written_bytes.max(known.written_bytes),
         oom_kills: group.oom_kills.or(known.oom_kills),
+        peak_processes: group.peak_processes.or(known.peak_processes),
+        refused_processes: group.refused_processes.or(known.refused_processes),
     }
 }
 
@@ -80,28 +87,9 @@ pub(crate) fn late(pidfd: BorrowedFd<'_>) -> Late {
     }
 }
 
-/// Tries out whether the kernel tells the exit status of a reaped process. To be called before there are
-/// other children.
-pub(crate) fn kernel_tells_late() -> bool {
-    let pid = match clone_process(None) {
-        Ok(Cloned::Child) => exit_now(PROBE_CODE),
-        Ok(Cloned::Parent(pid)) => pid,
-        Err(_) => return false,
-    };
-    let pidfd = pidfd_open(pid);
-    // Not WNOHANG: the child ends by itself at once.
-    let waited = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
-    match (pidfd, waited) {
-        (Ok(pidfd), Ok(_)) => {
-            pidfd_exit_status(std::os::fd::AsFd::as_fd(&pidfd)) == Ok(Some(PROBE_CODE << 8))
-        }
-        (Ok(_) | Err(_), _) => false,
-    }
-}
-
 /// All children that have ended by now.
 pub(crate) fn children() -> impl Iterator<Item = Reaped> {
-    std::iter::from_fn(reap_any)
+    std::iter::from_fn(|| reap_any().ok().flatten())
 }
 
 #[cfg(test)]

@@ -44,9 +44,9 @@ pub enum Outcome {
 pub enum LostReason {
     /// The node was booted since.
     Rebooted,
-    /// It ended while no supervisor was running, or the kernel does not tell a process that is not the parent.
+    /// It ended, and its keeper was killed by somebody else before it could say how.
     EndedUnwatched,
-    /// The supervisor died while starting it; it may or may not have executed an instruction.
+    /// The supervisor died while starting it; its program was never executed.
     LaunchInterrupted,
 }
 
@@ -132,6 +132,9 @@ impl<'a> EndedByDraft<'a> {
     }
 }
 
+/// Newest version of the `usage` document within a reply.
+const USAGE_VERSION: u32 = 1;
+
 /// What the processes of an attempt used, as far as the node can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
@@ -147,6 +150,65 @@ pub struct Usage {
     pub written_bytes: Option<u64>,
     /// How often the kernel killed a process of the attempt for want of memory; `None` without a memory cgroup.
     pub oom_kills: Option<u64>,
+    /// Most processes and threads at a time; `None` where the kernel does not count them.
+    pub peak_processes: Option<u64>,
+    /// How often a further process was refused by the limit; `None` where the kernel does not count it.
+    pub refused_processes: Option<u64>,
+}
+
+impl Usage {
+    /// Adds what is known to a document.
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer
+            .optional("user_cpu_us", self.user_cpu_us)
+            .optional("system_cpu_us", self.system_cpu_us)
+            .optional("peak_memory_bytes", self.peak_memory_bytes)
+            .optional("read_bytes", self.read_bytes)
+            .optional("written_bytes", self.written_bytes)
+            .optional("oom_kills", self.oom_kills)
+            .optional("peak_processes", self.peak_processes)
+            .optional("refused_processes", self.refused_processes);
+    }
+
+    /// Takes a field if it is one of ours; `false` if it is not.
+    pub(crate) fn take(&mut self, field: &Field<'_>) -> Result<bool, DecodeError> {
+        let value = match field.name {
+            "user_cpu_us" => &mut self.user_cpu_us,
+            "system_cpu_us" => &mut self.system_cpu_us,
+            "peak_memory_bytes" => &mut self.peak_memory_bytes,
+            "read_bytes" => &mut self.read_bytes,
+            "written_bytes" => &mut self.written_bytes,
+            "oom_kills" => &mut self.oom_kills,
+            "peak_processes" => &mut self.peak_processes,
+            "refused_processes" => &mut self.refused_processes,
+            _ => return Ok(false),
+        };
+        *value = Some(field.number()?);
+        Ok(true)
+    }
+
+    /// The document of an attempt's usage within a reply.
+    pub(crate) fn encode_of(&self, key: &AttemptKey) -> Vec<u8> {
+        let mut writer = Writer::new("usage", USAGE_VERSION);
+        writer.text("key", key.as_str());
+        self.write(&mut writer);
+        writer.finish()
+    }
+
+    /// Reads such a document.
+    pub(crate) fn decode_of(bytes: &[u8]) -> Result<(AttemptKey, Self), DecodeError> {
+        let mut reader = Reader::of_kind(bytes, "usage", USAGE_VERSION)?;
+        let (mut key, mut usage) = (None, Self::default());
+        while let Some(field) = reader.next_field()? {
+            match field.name {
+                "key" => key = Some(read_key(&field)?),
+                _ if usage.take(&field)? => {}
+                _ => field.skip()?,
+            }
+        }
+        reader.close()?;
+        Ok((required(key, "usage", "key")?, usage))
+    }
 }
 
 /// The end of one attempt.
@@ -195,17 +257,9 @@ impl ExitRecord {
             ),
         };
         self.ended_by.write(&mut writer);
-        let usage = &self.usage;
-        writer
-            .optional("started_at_us", self.started_at_us)
-            .number("ended_at_us", self.ended_at_us)
-            .optional("user_cpu_us", usage.user_cpu_us)
-            .optional("system_cpu_us", usage.system_cpu_us)
-            .optional("peak_memory_bytes", usage.peak_memory_bytes)
-            .optional("read_bytes", usage.read_bytes)
-            .optional("written_bytes", usage.written_bytes)
-            .optional("oom_kills", usage.oom_kills)
-            .flag("leftovers", self.leftovers);
+        writer.optional("started_at_us", self.started_at_us).number("ended_at_us", self.ended_at_us);
+        self.usage.write(&mut writer);
+        writer.flag("leftovers", self.leftovers);
         writer.finish()
     }
 
@@ -262,13 +316,8 @@ impl<'a> Draft<'a> {
             }
             "started_at_us" => self.started_at_us = Some(field.number()?),
             "ended_at_us" => self.ended_at_us = Some(field.number()?),
-            "user_cpu_us" => self.usage.user_cpu_us = Some(field.number()?),
-            "system_cpu_us" => self.usage.system_cpu_us = Some(field.number()?),
-            "peak_memory_bytes" => self.usage.peak_memory_bytes = Some(field.number()?),
-            "read_bytes" => self.usage.read_bytes = Some(field.number()?),
-            "written_bytes" => self.usage.written_bytes = Some(field.number()?),
-            "oom_kills" => self.usage.oom_kills = Some(field.number()?),
             "leftovers" => self.leftovers = field.flag()?,
+            _ if self.usage.take(&field)? => {}
             _ => self.ended_by.take(field)?,
         }
         Ok(())

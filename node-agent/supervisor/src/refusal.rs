@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 
 use crate::document::{DecodeError, Reader, Writer, required};
+use crate::isolation::SeparationKind;
 use crate::key::AttemptKey;
 use crate::spec::read_key;
 
@@ -104,6 +105,26 @@ launch_steps! {
     InterpreterNotFound = 15, "interpreter-not-found", "its interpreter or loader does not exist:";
     /// Executing failed otherwise, for instance because the arguments are too long.
     Execute = 16, "execute", "cannot execute";
+    /// Making its namespaces.
+    Namespaces = 17, "namespaces", "cannot make namespaces for";
+    /// Bringing up the loopback device of its network namespace.
+    Loopback = 18, "loopback", "cannot bring up the loopback device of";
+    /// Parting its mounts from the node's.
+    PartMounts = 19, "part-mounts", "cannot part from the node's mounts those of";
+    /// Opening what its view is to show: missing, or reached through a symbolic link.
+    MountSource = 20, "mount-source", "cannot open, to show it in the task's view:";
+    /// Reaching or making the place of a mount in its view: missing, or reached through a symbolic link.
+    MountTarget = 21, "mount-target", "cannot reach without symbolic links, to mount there in the task's view:";
+    /// Mounting in its view.
+    Mount = 22, "mount", "cannot mount in the task's view:";
+    /// Making its view read-only.
+    ReadOnly = 23, "read-only", "cannot make read-only the view of";
+    /// Giving up capabilities.
+    Capabilities = 24, "capabilities", "cannot give up the capabilities of";
+    /// Setting the rules of Landlock.
+    Landlock = 25, "landlock", "cannot set a rule of Landlock for";
+    /// Installing its filters of system calls: the kernel refuses the program.
+    Seccomp = 26, "seccomp", "cannot install the filter of system calls of";
 }
 
 impl LaunchStep {
@@ -158,6 +179,11 @@ pub enum Refusal {
         /// Which one.
         limit: LimitKind,
     },
+    /// The node has no means for a separation that the spec asks for.
+    NotSeparable {
+        /// Which one.
+        kind: SeparationKind,
+    },
     /// A control group could not be made or set up.
     Group {
         /// What was tried.
@@ -197,6 +223,7 @@ impl Refusal {
             Self::Stopping => "stopping",
             Self::LeaseEnded => "lease-ended",
             Self::NotEnforceable { .. } => "not-enforceable",
+            Self::NotSeparable { .. } => "not-separable",
             Self::Group { .. } => "group",
             Self::Record { .. } => "record",
             Self::Launch { .. } => "launch",
@@ -212,6 +239,7 @@ impl Refusal {
             Self::Full { limit } => writer.number("limit", *limit),
             Self::Stopping | Self::LeaseEnded => writer,
             Self::NotEnforceable { limit } => writer.text("kind", limit.name()),
+            Self::NotSeparable { kind } => writer.text("separation", kind.name()),
             Self::Group { operation, path, errno } => writer
                 .text("operation", operation)
                 .bytes("path", path.as_os_str().as_bytes())
@@ -226,7 +254,7 @@ impl Refusal {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(u64, Self), DecodeError> {
         let (mut id, mut code, mut words, mut key, mut operation) = (None, None, None, None, None);
         let (mut asked, mut newest, mut limit, mut errno) = (None, None, None, None);
-        let (mut path, mut step, mut kind) = (None, None, None);
+        let (mut path, mut step, mut kind, mut separation) = (None, None, None, None);
         while let Some(field) = reader.next_field()? {
             match field.name {
                 "request" => id = Some(field.number()?),
@@ -247,6 +275,11 @@ impl Refusal {
                     kind =
                         Some(by_name(&LimitKind::ALL, LimitKind::name, field.value, &field.wrong("a limit"))?)
                 }
+                "separation" => {
+                    let wrong = field.wrong("a means of separation");
+                    let all = SeparationKind::ALL;
+                    separation = Some(by_name(all, SeparationKind::name, field.value, &wrong)?);
+                }
                 _ => field.skip()?,
             }
         }
@@ -261,6 +294,7 @@ impl Refusal {
             "stopping" => Self::Stopping,
             "lease-ended" => Self::LeaseEnded,
             "not-enforceable" => Self::NotEnforceable { limit: need(kind, "kind")? },
+            "not-separable" => Self::NotSeparable { kind: need(separation, "separation")? },
             "group" => Self::Group {
                 operation: need(operation, "operation")?,
                 path: need(path, "path")?.into(),
@@ -320,6 +354,11 @@ impl fmt::Display for Refusal {
                 f,
                 "this node cannot enforce a {} limit: give it the cgroup controller, or leave the limit out",
                 limit.name()
+            ),
+            Self::NotSeparable { kind } => write!(
+                f,
+                "this node cannot separate tasks by {}: see the notes of its capabilities, or ask for less isolation",
+                kind.words()
             ),
             Self::Group { operation, path, errno } => {
                 write!(f, "cannot {operation} {}: {}", path.display(), Errno::from_raw(*errno).desc())

@@ -18,6 +18,9 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// Longest reason of a `Kill`: it is kept in the attempt's record, and a sentence is enough.
 pub const REASON_BYTES_MAX: usize = 4096;
 
+/// Most attempts of one `Usage`: reading them takes a few milliseconds, and nothing else is done meanwhile.
+pub const USAGE_KEYS_MAX: usize = 64;
+
 /// What can be asked of the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -73,6 +76,12 @@ pub enum Request {
         /// In milliseconds from the start of its command; `None` is no limit.
         wall_clock_ms: Option<u64>,
     },
+    /// Asks what live attempts use now; answered by `Reply::Usages` about those of them that are live. A supervisor
+    /// from before this request refuses it as unreadable.
+    Usage {
+        /// The attempts, at most [`USAGE_KEYS_MAX`].
+        keys: Vec<AttemptKey>,
+    },
 }
 
 /// Why a request cannot be used.
@@ -105,6 +114,7 @@ impl Request {
             Self::Limit { .. } => "limit",
             Self::Shutdown { .. } => "shutdown",
             Self::Probe => "probe",
+            Self::Usage { .. } => "usage",
         };
         let mut writer = Writer::new(kind, PROTOCOL_VERSION);
         writer.number("request", id);
@@ -118,7 +128,7 @@ impl Request {
             Self::Kill { key, reason, grace_ms } => {
                 writer.text("key", key.as_str()).text("reason", reason).number("grace_ms", *grace_ms);
             }
-            Self::Acknowledge { keys } => {
+            Self::Acknowledge { keys } | Self::Usage { keys } => {
                 for key in keys {
                     writer.text("key", key.as_str());
                 }
@@ -219,6 +229,11 @@ impl<'a> Draft<'a> {
             "subscribe" => Request::Subscribe,
             "shutdown" => Request::Shutdown { kill_tasks: self.kill_tasks },
             "probe" => Request::Probe,
+            "usage" if self.keys.len() > USAGE_KEYS_MAX => {
+                let error = DecodeError::Value { field: "key".to_owned(), wanted: "at most 64 attempts" };
+                return Err(error.into());
+            }
+            "usage" => Request::Usage { keys: self.keys },
             "lease" => Request::Lease { until_us: self.until_us },
             "limit" => Request::Limit {
                 key: required(self.keys.pop(), "limit", "key")?,

@@ -1,27 +1,34 @@
-//! From a spec to a cloned process: prepares all that the child needs, clones, and reads the child's report.
+//! From a spec to a cloned process: prepares all that its keeper and its own process need, clones, and reads
+//! the report.
 //!
-//! The parent never waits for the child. The report pipe closes at exec: its end without a report means that
-//! the program executes, a report names the step that failed. So a program on a hung file system hangs its
-//! own process, not the custodian.
+//! The supervisor never waits for them. A connection joins the three: over it goes the word that the start is
+//! recorded, without which nothing is executed, and back comes a report that names the step that failed. It
+//! closes at exec, so its end without a report means that the program executes. A program on a hung file
+//! system hangs its own process, not the custodian.
 //!
-//! Invariant: everything is allocated before the clone; what the child does is in `child.rs`.
+//! Invariant: everything is allocated before the clone; what follows it is in `keeper.rs` and `child.rs`.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
 use nix::sys::stat::Mode;
-use nix::unistd::{pipe2, read};
+use nix::unistd::{read, write};
 
 use muster_supervisor::spec::{Spec, SpecError, is_path};
 use muster_supervisor::{LaunchStep, Refusal};
 
+use crate::birth::{Birth, Cloned, clone_process};
 use crate::cgroup::Doors;
-use crate::child::{Identity, Plan, REPORT_BYTES, pointers, run};
-use crate::sys::{Cloned, clone_process};
+use crate::child::{Identity, Plan, REPORT_BYTES, pointers};
+use crate::footprint::Layout;
+use crate::isolate::{self, Prepared};
+use crate::keeper::{Keeping, keep};
+use crate::slots::{Slot, Slots};
 
 /// Where programs are looked up if the task's environment has no PATH: what the C library uses then.
 const DEFAULT_SEARCH_PATH: &str = "/bin:/usr/bin";
@@ -31,18 +38,19 @@ const DEFAULT_SEARCH_PATH: &str = "/bin:/usr/bin";
 pub(crate) struct Launcher {
     null: OwnedFd,
     own_oom_score_adj: i16,
+    layout: Layout,
 }
 
-/// A process between clone and exec.
+/// A task between clone and exec.
 #[derive(Debug)]
 pub(crate) struct Launch {
-    /// The process.
+    /// Its keeper.
     pub(crate) pid: i32,
-    /// The read end of its report pipe; readable once it executes or has failed.
+    /// Our end of the connection; readable once the program executes or a step has failed.
     pub(crate) report: OwnedFd,
 }
 
-/// What the report pipe says.
+/// What the connection says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Report {
     /// Nothing yet.
@@ -53,6 +61,8 @@ pub(crate) enum Report {
     Failed {
         /// Which.
         step: LaunchStep,
+        /// On which of its entries.
+        item: u16,
         /// Why; 0 if the step has no errno.
         errno: i32,
     },
@@ -64,24 +74,45 @@ impl Launcher {
         let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
         let own =
             fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse().ok());
-        Ok(Self { null, own_oom_score_adj: own.unwrap_or(0) })
+        let layout = Layout::of_this_process();
+        Ok(Self { null, own_oom_score_adj: own.unwrap_or(0), layout })
     }
 
-    /// Clones a process for a spec into its groups.
-    pub(crate) fn launch(&self, spec: &Spec, doors: &Doors) -> Result<Launch, Refusal> {
-        let clone_failed = |errno: Errno| Refusal::Launch {
-            step: LaunchStep::Clone,
-            subject: spec.key.as_str().into(),
-            errno: errno as i32,
-        };
-        let (report, write_end) = pipe2(OFlag::O_CLOEXEC).map_err(clone_failed)?;
+    /// Clones a keeper for a spec. It waits for [`Launch::go`].
+    pub(crate) fn launch(
+        &self,
+        spec: &Spec,
+        doors: &Doors,
+        slots: &Slots,
+        slot: Slot,
+    ) -> Result<Launch, Refusal> {
+        let process_namespace = spec.isolation.process_namespace;
+        let step = if process_namespace { LaunchStep::Namespaces } else { LaunchStep::Clone };
+        let clone_failed =
+            |errno: Errno| Refusal::Launch { step, subject: spec.key.as_str().into(), errno: errno as i32 };
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (report, other) =
+            socketpair(AddressFamily::Unix, SockType::Stream, None, flags).map_err(clone_failed)?;
         fcntl(&report, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(clone_failed)?;
-        let plan = self
-            .plan(spec, doors, write_end)
-            .map_err(|error| Refusal::BadSpec { words: error.to_string() })?;
+        let mut plan =
+            self.plan(spec, doors, other).map_err(|error| Refusal::BadSpec { words: error.to_string() })?;
         let (argv, env) = (pointers(&plan.argv), pointers(&plan.env));
-        match clone_process(doors.into.as_ref().map(AsFd::as_fd)).map_err(clone_failed)? {
-            Cloned::Child => run(&plan, &argv, &env),
+        let title = format!("muster-keeper {}", spec.key);
+        let keeping = Keeping {
+            slots: slots.file(),
+            slot,
+            group: doors.into.as_ref().map(AsFd::as_fd),
+            process_namespace,
+            sweeps: doors.into.is_none() && doors.joins.is_empty(),
+            layout: self.layout,
+            title: title.as_bytes(),
+        };
+        match clone_process(Birth { process_namespace, group: None }).map_err(clone_failed)? {
+            Cloned::Child => {
+                // Ours alone: as long as the keeper held it, it would hear no end of the supervisor.
+                drop(report);
+                keep(&keeping, &mut plan, &argv, &env)
+            }
             Cloned::Parent(pid) => Ok(Launch { pid, report }),
         }
     }
@@ -115,6 +146,7 @@ impl Launcher {
             open_files: spec.limits.open_files,
             oom_score_adj: (spec.oom_score_adj != self.own_oom_score_adj)
                 .then(|| spec.oom_score_adj.to_string()),
+            isolation: Prepared::new(&spec.isolation)?,
             programs: programs(spec)?,
             env: env.collect::<Result<_, _>>()?,
             argv: spec.argv.iter().map(|argument| c_string(argument)).collect::<Result<_, _>>()?,
@@ -142,24 +174,36 @@ fn c_string(text: &OsStr) -> Result<CString, SpecError> {
 }
 
 impl Launch {
-    /// Looks at the report pipe.
+    /// Lets the program be executed: its start is recorded.
+    pub(crate) fn go(&self) -> Result<(), Errno> {
+        write(&self.report, &[1]).map(drop)
+    }
+
+    /// Ends the connection: what was not told to go exits.
+    pub(crate) fn hang_up(&self) {
+        // It fails only where the other side is gone already.
+        let _ = shutdown(self.report.as_raw_fd(), Shutdown::Both);
+    }
+
+    /// Looks at the connection.
     pub(crate) fn look(&self) -> Report {
         let mut message = [0; REPORT_BYTES];
         match read(&self.report, &mut message) {
             Err(Errno::EAGAIN | Errno::EINTR) => Report::Pending,
             Ok(REPORT_BYTES) => {
-                let [code, _, _, _, errno @ ..] = message;
+                let [code, _, item_low, item_high, errno @ ..] = message;
                 let step = LaunchStep::from_code(code).unwrap_or(LaunchStep::Execute);
-                Report::Failed { step, errno: i32::from_le_bytes(errno) }
+                let item = u16::from_le_bytes([item_low, item_high]);
+                Report::Failed { step, item, errno: i32::from_le_bytes(errno) }
             }
-            // A report is written whole or not at all, so anything else is the pipe's end.
+            // A report is written whole or not at all, so anything else is the connection's end.
             Ok(_) | Err(_) => Report::Executed,
         }
     }
 }
 
 /// What a failed step was about, for the refusal: a path where there is one.
-pub(crate) fn subject(spec: &Spec, step: LaunchStep) -> OsString {
+pub(crate) fn subject(spec: &Spec, step: LaunchStep, item: u16) -> OsString {
     let path = |path: &Option<std::path::PathBuf>| path.clone().unwrap_or_default().into_os_string();
     match step {
         LaunchStep::Stdout | LaunchStep::StdoutUnsafe => path(&spec.stdout),
@@ -169,12 +213,21 @@ pub(crate) fn subject(spec: &Spec, step: LaunchStep) -> OsString {
         | LaunchStep::ProgramNotExecutable
         | LaunchStep::InterpreterNotFound
         | LaunchStep::Execute => spec.argv.first().cloned().unwrap_or_default(),
+        LaunchStep::MountSource | LaunchStep::MountTarget | LaunchStep::Mount | LaunchStep::Landlock => {
+            isolate::subject(&spec.isolation, step, item).unwrap_or_else(|| spec.key.as_str().into())
+        }
         LaunchStep::Clone
         | LaunchStep::JoinGroup
         | LaunchStep::Session
         | LaunchStep::Descriptors
         | LaunchStep::Resources
         | LaunchStep::User
-        | LaunchStep::NoNewPrivileges => spec.key.as_str().into(),
+        | LaunchStep::NoNewPrivileges
+        | LaunchStep::Namespaces
+        | LaunchStep::Loopback
+        | LaunchStep::PartMounts
+        | LaunchStep::ReadOnly
+        | LaunchStep::Capabilities
+        | LaunchStep::Seccomp => spec.key.as_str().into(),
     }
 }

@@ -15,6 +15,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::document::{DecodeError, Field, Reader, Writer, required};
+use crate::isolation::{Isolation, IsolationError};
 use crate::key::AttemptKey;
 
 /// Kind of the document.
@@ -92,6 +93,8 @@ pub struct Spec {
     pub limits: Limits,
     /// Time between SIGTERM and SIGKILL when the wall clock runs out, in milliseconds; 0 kills at once.
     pub grace_ms: u64,
+    /// How it is separated from the node and from others.
+    pub isolation: Isolation,
     /// How readily the kernel sacrifices the attempt when the whole node is out of memory, -1000 to 1000.
     pub oom_score_adj: i16,
 }
@@ -111,6 +114,7 @@ impl Spec {
             umask: 0o022,
             limits: Limits::default(),
             grace_ms: 0,
+            isolation: Isolation::default(),
             oom_score_adj: 0,
         }
     }
@@ -160,7 +164,7 @@ impl Spec {
         if !(-1000..=1000).contains(&self.oom_score_adj) {
             return Err(SpecError::OomScore { found: self.oom_score_adj });
         }
-        Ok(())
+        self.isolation.check().map_err(SpecError::Isolation)
     }
 
     fn check_strings(&self) -> Result<(), SpecError> {
@@ -226,6 +230,7 @@ impl Spec {
             .optional("open_files", limits.open_files)
             .number("grace_ms", self.grace_ms)
             .number("oom_score_adj", self.oom_score_adj);
+        self.isolation.write(&mut writer);
         writer.finish()
     }
 
@@ -256,6 +261,7 @@ impl fmt::Debug for Spec {
             .field("cwd", &self.cwd)
             .field("user", &self.user)
             .field("limits", &self.limits)
+            .field("isolation", &self.isolation)
             .finish_non_exhaustive()
     }
 }
@@ -276,6 +282,7 @@ struct Draft {
     limits: Limits,
     grace_ms: u64,
     oom_score_adj: i16,
+    isolation: Isolation,
 }
 
 impl Draft {
@@ -300,7 +307,7 @@ impl Draft {
             "open_files" => self.limits.open_files = Some(field.number()?),
             "grace_ms" => self.grace_ms = field.number()?,
             "oom_score_adj" => self.oom_score_adj = field.number()?,
-            _ => field.skip()?,
+            _ => self.isolation.take(field)?,
         }
         Ok(())
     }
@@ -325,6 +332,7 @@ impl Draft {
             umask: required(self.umask, SPEC_KIND, "umask")?,
             limits: self.limits,
             grace_ms: self.grace_ms,
+            isolation: self.isolation,
             oom_score_adj: self.oom_score_adj,
         })
     }
@@ -391,6 +399,8 @@ pub enum SpecError {
         /// Its value.
         found: i16,
     },
+    /// The isolation breaks a rule.
+    Isolation(IsolationError),
 }
 
 impl From<DecodeError> for SpecError {
@@ -418,6 +428,7 @@ impl fmt::Display for SpecError {
                 write!(f, "'{field}' is {found}, it must be {least} to {most}")
             }
             Self::OomScore { found } => write!(f, "'oom_score_adj' is {found}, it must be -1000 to 1000"),
+            Self::Isolation(_) => write!(f, "the isolation cannot be used"),
         }
     }
 }
@@ -426,6 +437,7 @@ impl Error for SpecError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Decode(cause) => Some(cause),
+            Self::Isolation(cause) => Some(cause),
             Self::NoProgram
             | Self::Nul
             | Self::VariableName

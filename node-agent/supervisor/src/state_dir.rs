@@ -1,8 +1,8 @@
 //! The state directory: who may use it, and the files in it.
 //!
 //! `lock` keeps a second supervisor out, `layout` says where the groups are, `journal` holds what is known of
-//! attempts, `lease` until when they may run, `supervisor.sock` is the socket. All are reached through a descriptor of the directory that was
-//! checked at start.
+//! attempts, `exits` how their keepers say that they ended, `lease` until when they may run, `supervisor.sock` is
+//! the socket. All are reached through a descriptor of the directory that was checked at start.
 //!
 //! Nothing is synced: records must survive the supervisor, not the machine; after a reboot attempts are lost
 //! anyhow and recognised by their boot id.
@@ -10,15 +10,16 @@
 use std::error::Error;
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open, openat, renameat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open, openat, posix_fallocate, renameat};
+use nix::libc;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, ftruncate, geteuid, unlinkat, write};
 
 use muster_supervisor::SOCKET_NAME;
@@ -28,9 +29,12 @@ use muster_supervisor::lease::Lease;
 
 use crate::cgroup::{Controllers, Place, Version};
 use crate::log;
+use crate::slots::{self, Slots};
 
 const JOURNAL: &str = "journal";
 const LEASE: &str = "lease";
+const LOCK: &str = "lock";
+const EXITS: &str = "exits";
 /// Mode of every file here.
 const PRIVATE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
@@ -52,8 +56,8 @@ pub(crate) struct StateDir {
     path: PathBuf,
     root: OwnedFd,
     journal: Option<JournalFile>,
-    /// Held for as long as this value lives.
-    _lock: Flock<File>,
+    /// Locked for as long as it is open.
+    _lock: OwnedFd,
 }
 
 /// The journal, open for appending.
@@ -101,28 +105,29 @@ impl StateDir {
         Ok(Self { path, root, journal: None, _lock: lock })
     }
 
-    fn lock(root: &OwnedFd, path: &Path) -> Result<Flock<File>, StateDirError> {
+    /// Locks the directory with a lock of this process alone: what it clones does not hold it, so that the next
+    /// supervisor need not wait for a launch that hangs.
+    fn lock(root: &OwnedFd, path: &Path) -> Result<OwnedFd, StateDirError> {
         let failed = |errno: Errno| StateDirError::Io {
-            operation: "open",
-            path: path.join("lock"),
+            operation: "lock",
+            path: path.join(LOCK),
             cause: errno.into(),
         };
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(root, "lock", flags, PRIVATE).map_err(failed)?;
-        match Flock::lock(File::from(file), FlockArg::LockExclusiveNonblock) {
-            Ok(mut lock) => {
-                ftruncate(&*lock, 0).map_err(failed)?;
-                // The number is only for the words of the other supervisor's refusal.
-                let _ = writeln!(lock, "{}", std::process::id());
-                Ok(lock)
+        let file = openat(root, LOCK, flags, PRIVATE).map_err(failed)?;
+        let kind = libc::c_short::try_from(libc::F_WRLCK).map_err(|_| failed(Errno::EINVAL))?;
+        let from_start = libc::c_short::try_from(libc::SEEK_SET).map_err(|_| failed(Errno::EINVAL))?;
+        // A length of 0 is all of the file.
+        let mut whole = libc::flock { l_type: kind, l_whence: from_start, l_start: 0, l_len: 0, l_pid: 0 };
+        match fcntl(&file, FcntlArg::F_SETLK(&whole)) {
+            Ok(_) => Ok(file),
+            Err(Errno::EACCES | Errno::EAGAIN) => {
+                // Only for the words: it may be gone by now.
+                let holder = fcntl(&file, FcntlArg::F_GETLK(&mut whole)).ok().map(|_| whole.l_pid);
+                let pid = holder.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0);
+                Err(StateDirError::Locked { path: path.to_owned(), pid })
             }
-            Err((mut file, Errno::EWOULDBLOCK)) => {
-                let mut holder = String::new();
-                // As above: without it the message says less.
-                let _ = file.read_to_string(&mut holder);
-                Err(StateDirError::Locked { path: path.to_owned(), pid: holder.trim().parse().ok() })
-            }
-            Err((_, errno)) => Err(failed(errno)),
+            Err(errno) => Err(failed(errno)),
         }
     }
 
@@ -153,10 +158,25 @@ impl StateDir {
     /// A short name for this directory, different for each: 64-bit FNV-1a of its path.
     pub(crate) fn fingerprint(&self) -> String {
         let bytes = self.path.as_os_str().as_encoded_bytes();
-        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        format!("{hash:016x}")
+        format!("{:016x}", slots::fnv(bytes.iter().copied()))
+    }
+
+    /// Opens the exit slots, with all their space taken, so that a full disk costs no exit code.
+    pub(crate) fn slots(&self) -> Result<Slots, StateDirError> {
+        let failed = |operation| {
+            let path = self.path.join(EXITS);
+            move |errno: Errno| StateDirError::Io { operation, path, cause: errno.into() }
+        };
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(&self.root, EXITS, flags, PRIVATE).map_err(failed("open"))?;
+        let bytes = libc::off_t::try_from(slots::FILE_BYTES).map_err(|_| failed("size")(Errno::EFBIG))?;
+        let taken = fstat(&file).map_err(failed("look at"))?.st_size >= bytes;
+        // Not again, for where a file system cannot do it the C library writes, and keepers may write, too.
+        if !taken && let Err(errno) = posix_fallocate(&file, 0, bytes) {
+            // A disk that is full at this moment must not keep running tasks from being taken over.
+            log::warn("cannot take the space of the exit slots", &[("error", &errno)]);
+        }
+        Ok(Slots::new(file))
     }
 
     /// Reads the journal that an earlier supervisor left, and opens it for appending behind its last whole
@@ -397,14 +417,11 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_can_write_is_refused_and_a_second_supervisor_too() {
+    fn a_directory_that_others_can_write_is_refused() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("state");
-        let held = StateDir::open(&path).unwrap();
+        drop(StateDir::open(&path).unwrap());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-        let own = Some(std::process::id());
-        assert!(matches!(StateDir::open(&path), Err(StateDirError::Locked { pid, .. }) if pid == own));
-        drop(held);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o770)).unwrap();
         assert!(matches!(StateDir::open(&path), Err(StateDirError::Unsafe { mode: 0o770, .. })));
     }

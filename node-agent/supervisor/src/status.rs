@@ -4,6 +4,7 @@
 //! second. How they are asked for is in [`crate::request`].
 
 use crate::document::{DecodeError, Field, Reader, Writer, required};
+use crate::isolation::Separation;
 use crate::key::AttemptKey;
 use crate::spec::read_key;
 
@@ -34,11 +35,18 @@ pub struct Capabilities {
     pub pids: bool,
     /// CPU time counts every process of an attempt, not only those waited for.
     pub cpu_time: bool,
+    /// Bytes that attempts read and write are counted.
+    pub io: bool,
+    /// The version of the control groups that enforce the limits, 1 or 2; 0 without any, and from a supervisor that does not
+    /// say.
+    pub cgroup_version: u32,
     /// How attempts are ended.
     pub containment: Containment,
     /// Exit codes of running attempts survive a restart of the supervisor (the kernel tells them to others
     /// than the parent).
     pub late_exit_status: bool,
+    /// How attempts can be separated.
+    pub separation: Separation,
     /// What is missing and why, for people; empty if nothing is.
     pub notes: Vec<String>,
 }
@@ -103,12 +111,27 @@ impl Capabilities {
             .flag("cpu", self.cpu)
             .flag("pids", self.pids)
             .flag("cpu_time", self.cpu_time)
+            .flag("io", self.io)
+            .optional("cgroup_version", Some(self.cgroup_version).filter(|version| *version > 0))
             .text("containment", name_of(&CONTAINMENTS, &self.containment))
             .flag("late_exit_status", self.late_exit_status);
+        write_separation(&self.separation, writer);
         for note in &self.notes {
             writer.text("note", note);
         }
     }
+}
+
+/// What is missing is left out, so that a supervisor from before these fields reads as one that separates nothing.
+fn write_separation(separation: &Separation, writer: &mut Writer) {
+    let Separation { process_namespace, mount_namespace, ipc_namespace, network_namespace, .. } = *separation;
+    writer
+        .flag("process_namespace", process_namespace)
+        .flag("mount_namespace", mount_namespace)
+        .flag("ipc_namespace", ipc_namespace)
+        .flag("network_namespace", network_namespace)
+        .flag("seccomp", separation.seccomp)
+        .optional("landlock_abi", Some(separation.landlock_abi).filter(|abi| *abi > 0));
 }
 
 /// The fields of capabilities while they are read.
@@ -118,8 +141,11 @@ pub(crate) struct CapabilitiesDraft {
     cpu: bool,
     pids: bool,
     cpu_time: bool,
+    io: bool,
+    cgroup_version: u32,
     containment: Option<Containment>,
     late_exit_status: bool,
+    separation: Separation,
     notes: Vec<String>,
 }
 
@@ -130,8 +156,16 @@ impl CapabilitiesDraft {
             "cpu" => self.cpu = field.flag()?,
             "pids" => self.pids = field.flag()?,
             "cpu_time" => self.cpu_time = field.flag()?,
+            "io" => self.io = field.flag()?,
+            "cgroup_version" => self.cgroup_version = field.number()?,
             "containment" => self.containment = Some(named(&CONTAINMENTS, field, "a containment")?),
             "late_exit_status" => self.late_exit_status = field.flag()?,
+            "process_namespace" => self.separation.process_namespace = field.flag()?,
+            "mount_namespace" => self.separation.mount_namespace = field.flag()?,
+            "ipc_namespace" => self.separation.ipc_namespace = field.flag()?,
+            "network_namespace" => self.separation.network_namespace = field.flag()?,
+            "seccomp" => self.separation.seccomp = field.flag()?,
+            "landlock_abi" => self.separation.landlock_abi = field.number()?,
             "note" => self.notes.push(field.text()?.to_owned()),
             _ => field.skip()?,
         }
@@ -144,8 +178,11 @@ impl CapabilitiesDraft {
             cpu: self.cpu,
             pids: self.pids,
             cpu_time: self.cpu_time,
+            io: self.io,
+            cgroup_version: self.cgroup_version,
             containment: required(self.containment, "capabilities", "containment")?,
             late_exit_status: self.late_exit_status,
+            separation: self.separation,
             notes: self.notes,
         })
     }

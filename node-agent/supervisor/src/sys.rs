@@ -1,69 +1,13 @@
-//! System calls that have no safe wrapper: clone3, wait4, pidfds.
+//! System calls about processes that have no safe wrapper: wait4, pidfds, signals, descriptors.
 //!
-//! Each is one function with a safe signature; no policy lives here.
+//! Each is one function with a safe signature; no policy lives here. How processes are made is in `birth.rs`.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
-
-/// Which side of a clone returned.
-pub(crate) enum Cloned {
-    /// The parent, with the child's process id.
-    Parent(i32),
-    /// The child.
-    Child,
-}
-
-/// `struct clone_args` of linux/sched.h, in its form since Linux 5.7.
-#[repr(C)]
-#[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
-}
-
-const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-
-/// Clones this process, straight into a cgroup v2 directory if one is given.
-///
-/// The child gets its own copy of memory (no `CLONE_VM`): the supervisor is a few hundred pages, so the copy
-/// is cheap, and what the child does before exec cannot harm its parent. No pidfd is asked for: the parent of
-/// a process may use its id safely until it reaps it, and a descriptor for each task would bound their
-/// number.
-///
-/// The caller must be the only thread of its process: the child then holds no lock that some other thread had
-/// taken.
-pub(crate) fn clone_process(group: Option<BorrowedFd<'_>>) -> Result<Cloned, Errno> {
-    let mut args = CloneArgs {
-        flags: CLONE_CLEAR_SIGHAND,
-        exit_signal: u64::try_from(libc::SIGCHLD).unwrap_or_default(),
-        ..CloneArgs::default()
-    };
-    if let Some(group) = group {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = u64::try_from(group.as_raw_fd()).unwrap_or_default();
-    }
-    // SAFETY: the arguments live through the call and their size is given. With neither CLONE_VM nor a stack
-    // the child continues here on a copy of all memory, as after fork(2). The child uses no libc state that
-    // fork handlers would have to repair: it makes system calls and executes or exits.
-    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
-    match Errno::result(result)? {
-        0 => Ok(Cloned::Child),
-        pid => Ok(Cloned::Parent(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?)),
-    }
-}
+use nix::unistd::dup2_stdin;
 
 /// A child that has ended and is reaped.
 pub(crate) struct Reaped {
@@ -73,21 +17,80 @@ pub(crate) struct Reaped {
     pub(crate) usage: libc::rusage,
 }
 
-/// Reaps one ended child, whichever it is; `None` if there is none.
-pub(crate) fn reap_any() -> Option<Reaped> {
+/// Reaps one ended child, whichever it is; `Ok(None)` if children are left and none has ended,
+/// [`Errno::ECHILD`] if there is none at all.
+pub(crate) fn reap_any() -> Result<Option<Reaped>, Errno> {
+    wait_for_any(libc::WNOHANG)
+}
+
+/// The same, and waits until one has ended.
+pub(crate) fn wait_any() -> Result<Option<Reaped>, Errno> {
+    wait_for_any(0)
+}
+
+fn wait_for_any(flags: libc::c_int) -> Result<Option<Reaped>, Errno> {
     loop {
         let mut status = 0;
         // SAFETY: rusage is plain numbers, for which all zeroes is a value.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: both pointers are to live locals of the types that wait4(2) fills.
-        let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG | libc::__WALL, &raw mut usage) };
+        let pid = unsafe { libc::wait4(-1, &raw mut status, flags | libc::__WALL, &raw mut usage) };
         match Errno::result(pid) {
-            Ok(0) => return None,
-            Ok(pid) => return Some(Reaped { pid, status, usage }),
+            Ok(0) => return Ok(None),
+            Ok(pid) => return Ok(Some(Reaped { pid, status, usage })),
             Err(Errno::EINTR) => {}
-            Err(_) => return None,
+            Err(errno) => return Err(errno),
         }
     }
+}
+
+/// Blocks every signal that can be blocked.
+pub(crate) fn block_signals() {
+    // SAFETY: a full set is made by sigfillset before it is read.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+    }
+}
+
+/// Waits until a child ends, which must be a blocked signal, or the time is over.
+pub(crate) fn await_child(milliseconds: u32) {
+    let time = libc::timespec {
+        tv_sec: (milliseconds / 1_000).into(),
+        tv_nsec: (milliseconds % 1_000 * 1_000_000).into(),
+    };
+    // SAFETY: the set is made by sigemptyset before it is read, and both pointers are to live locals. Why the
+    // wait ended does not matter: the caller looks.
+    unsafe {
+        let mut children: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut children);
+        libc::sigaddset(&raw mut children, libc::SIGCHLD);
+        libc::sigtimedwait(&raw const children, std::ptr::null_mut(), &raw const time);
+    }
+}
+
+/// Marks every descriptor from a number on to be closed by exec, whatever its opener thought.
+pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+/// Closes every descriptor but one, which it gives under another number.
+///
+/// The caller must drop nothing that holds a descriptor afterwards.
+pub(crate) fn hold_only(held: BorrowedFd<'_>) -> Result<BorrowedFd<'static>, Errno> {
+    let moved = dup2_stdin(held);
+    let first = if moved.is_ok() { 1 } else { 0 };
+    close_range(first, 0)?;
+    moved?;
+    // SAFETY: it was just made, and nothing closes it: this process opens nothing before it and drops nothing.
+    Ok(unsafe { BorrowedFd::borrow_raw(libc::STDIN_FILENO) })
+}
+
+fn close_range(first: u32, flags: u32) -> Result<(), Errno> {
+    // SAFETY: takes three integers. Whoever closes at once uses no descriptor by value afterwards.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) };
+    Errno::result(result).map(drop)
 }
 
 /// Opens a pidfd.

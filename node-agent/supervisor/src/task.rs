@@ -7,8 +7,13 @@
 use std::os::fd::OwnedFd;
 
 use muster_supervisor::record::Usage;
-use muster_supervisor::{AttemptKey, EndedBy, ExitRecord, Outcome, Phase, Refusal, Spec, TaskStatus};
+use muster_supervisor::{
+    AttemptKey, EndedBy, ExitRecord, LostReason, Outcome, Phase, Refusal, Spec, TaskStatus,
+};
 
+use crate::clock::{monotonic_us, wall_us};
+use crate::reap;
+use crate::slots::{End, Slip, Slot};
 use crate::spawn::Launch;
 
 /// Pause between repeated kills of a process that does not go: long enough to be no load, short enough not to
@@ -29,15 +34,19 @@ pub(crate) struct Task {
     pub(crate) stage: Stage,
     /// Whether it has control groups.
     pub(crate) grouped: bool,
-    /// The main process; 0 if there never was one.
+    /// The keeper, or the main process of an attempt without one; 0 if there never was either.
     pub(crate) pid: i32,
-    /// Whether the main process is not our child, for another supervisor started it.
+    /// The main process, as far as it is known.
+    pub(crate) main_pid: Option<i32>,
+    /// Where the keeper says how the attempt ended; `None` without a keeper.
+    pub(crate) slot: Option<Slot>,
+    /// Whether the process is not our child, for another supervisor started it.
     pub(crate) foreign: bool,
-    /// Start time of the main process in clock ticks since boot.
+    /// Start time of the process in clock ticks since boot.
     pub(crate) start_ticks: u64,
     /// Microseconds since the epoch.
     pub(crate) started_at_us: Option<i64>,
-    /// The same on the monotonic clock; 0 if there never was a main process.
+    /// The same on the monotonic clock; 0 if there never was a process.
     pub(crate) started_monotonic_us: u64,
     pub(crate) grace_ms: u64,
     /// Whether it has a memory limit.
@@ -58,6 +67,8 @@ pub(crate) struct Due {
     pub(crate) wall_clock: Option<u64>,
     /// SIGKILL.
     pub(crate) kill: Option<u64>,
+    /// How often it was sent already.
+    pub(crate) kills: u32,
     /// Another look at the count of OOM kills, and how many more looks after it.
     pub(crate) memory: Option<(u64, u32)>,
     /// The next sweep.
@@ -113,7 +124,48 @@ pub(crate) struct Sweep {
     pub(crate) rounds: u32,
 }
 
+/// How a main process ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MainEnd {
+    pub(crate) outcome: Outcome,
+    /// Microseconds since the epoch.
+    pub(crate) ended_at_us: i64,
+    pub(crate) usage: Usage,
+}
+
+impl MainEnd {
+    /// What a keeper says.
+    pub(crate) fn told(slip: &Slip) -> Self {
+        let outcome = match slip.end {
+            End::Status(status) => reap::outcome(status),
+            End::NotExecuted => Outcome::Lost { reason: LostReason::LaunchInterrupted },
+        };
+        Self { outcome, ended_at_us: slip.ended_at_us, usage: slip.usage }
+    }
+
+    /// What was found out just now.
+    pub(crate) fn found(outcome: Outcome, usage: Usage) -> Self {
+        Self { outcome, ended_at_us: wall_us(), usage }
+    }
+
+    /// It ended, and how cannot be known.
+    pub(crate) fn lost(reason: LostReason) -> Self {
+        Self::found(Outcome::Lost { reason }, Usage::default())
+    }
+}
+
 impl Sweep {
+    /// The first sweep after an end.
+    pub(crate) fn begin(end: MainEnd) -> Self {
+        Self {
+            outcome: end.outcome,
+            ended_at_us: end.ended_at_us,
+            usage: end.usage,
+            since_us: monotonic_us(),
+            rounds: 0,
+        }
+    }
+
     /// When to sweep again: soon at first, for a killed process is gone within a millisecond.
     pub(crate) fn next(&self, now: u64) -> u64 {
         now + 1_000_u64.saturating_mul(1 << self.rounds.min(10)).min(SWEEP_PAUSE_MAX_US)
@@ -140,6 +192,7 @@ impl Due {
     /// Plans the next kill of something that was just killed.
     pub(crate) fn kill_again(&mut self, now: u64) {
         self.kill = Some(now + KILL_AGAIN_US);
+        self.kills = self.kills.saturating_add(1);
     }
 
     /// Plans the next sweep of a group whose end was reported.
@@ -204,6 +257,11 @@ impl Task {
             Stage::Sweeping(_) => Phase::Sweeping,
             Stage::Ended { .. } => Phase::Ended,
         };
-        TaskStatus { key: self.key.clone(), phase, pid: self.pid, started_at_us: self.started_at_us }
+        TaskStatus { key: self.key.clone(), phase, pid: self.shown_pid(), started_at_us: self.started_at_us }
+    }
+
+    /// The process that people are told of.
+    pub(crate) fn shown_pid(&self) -> i32 {
+        self.main_pid.unwrap_or(self.pid)
     }
 }

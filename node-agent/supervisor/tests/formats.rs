@@ -13,9 +13,11 @@ use std::path::PathBuf;
 use muster_supervisor::journal::{Accepted, Ending, Journal, Started, encode_gone};
 use muster_supervisor::lease::Lease;
 use muster_supervisor::record::Usage;
+use muster_supervisor::request::USAGE_KEYS_MAX;
 use muster_supervisor::{
-    AttemptKey, Capabilities, Containment, EndedBy, ExitRecord, FrameReader, LaunchStep, LimitKind, Limits,
-    LostReason, Message, Outcome, Phase, Refusal, Reply, Request, Spec, TaskStatus, TaskUser, Welcome,
+    AttemptKey, Capabilities, Containment, EndedBy, ExitRecord, FrameReader, Isolation, Landlock, LaunchStep,
+    LimitKind, Limits, LostReason, Message, MountStep, Outcome, Phase, Refusal, Reply, Request, RequestError,
+    Separation, SeparationKind, Spec, TaskStatus, TaskUser, Welcome,
 };
 
 fn key() -> AttemptKey {
@@ -61,6 +63,7 @@ fn records() -> Vec<ExitRecord> {
         read_bytes: Some(4_096),
         written_bytes: Some(8_192),
         oom_kills: Some(1),
+        ..Usage::default()
     };
     let killed = Outcome::Signaled { signal: 9, core_dumped: false };
     let lost = Outcome::Lost { reason: LostReason::Rebooted };
@@ -78,6 +81,17 @@ fn records() -> Vec<ExitRecord> {
     ]
 }
 
+/// A record with all that is measured, which came after those above were numbered.
+fn measured() -> ExitRecord {
+    let usage = Usage {
+        peak_memory_bytes: Some(536_870_912),
+        peak_processes: Some(64),
+        refused_processes: Some(1_000),
+        ..Usage::default()
+    };
+    ExitRecord { usage, ..records().swap_remove(0) }
+}
+
 fn requests() -> Vec<Request> {
     vec![
         Request::Hello { protocol: 1 },
@@ -92,6 +106,7 @@ fn requests() -> Vec<Request> {
         Request::Lease { until_us: None },
         Request::Limit { key: key(), wall_clock_ms: Some(90_000) },
         Request::Limit { key: key(), wall_clock_ms: None },
+        Request::Usage { keys: vec![key(), "other".parse().unwrap()] },
     ]
 }
 
@@ -117,8 +132,11 @@ fn messages() -> Vec<Message> {
             cpu: false,
             pids: true,
             cpu_time: true,
+            io: false,
+            cgroup_version: 0,
             containment: Containment::GroupKill,
             late_exit_status: true,
+            separation: Separation::default(),
             notes: vec!["no cpu controller".into()],
         }),
     ];
@@ -143,7 +161,36 @@ fn messages() -> Vec<Message> {
     all.push(Message::Reply { id: 7, result: Ok(Reply::Leased) });
     all.push(Message::Reply { id: 8, result: Err(Refusal::LeaseEnded) });
     all.push(Message::Reply { id: 7, result: Ok(Reply::Limited) });
+    let usages = vec![(key(), measured().usage), ("other".parse().unwrap(), Usage::default())];
+    all.push(Message::Reply { id: 7, result: Ok(Reply::Usages(usages)) });
+    all.push(Message::Exited(measured()));
+    all.push(Message::Reply { id: 7, result: Ok(Reply::Capabilities(separating())) });
+    let kind = SeparationKind::NetworkNamespace;
+    all.push(Message::Reply { id: 8, result: Err(Refusal::NotSeparable { kind }) });
     all
+}
+
+/// What a node says that can separate attempts.
+fn separating() -> Capabilities {
+    Capabilities {
+        memory: true,
+        cpu: true,
+        pids: true,
+        cpu_time: true,
+        io: true,
+        cgroup_version: 0,
+        containment: Containment::GroupKill,
+        late_exit_status: true,
+        separation: Separation {
+            process_namespace: true,
+            mount_namespace: true,
+            ipc_namespace: true,
+            network_namespace: true,
+            seccomp: true,
+            landlock_abi: 4,
+        },
+        notes: Vec::new(),
+    }
 }
 
 fn journal() -> Vec<u8> {
@@ -155,6 +202,7 @@ fn journal() -> Vec<u8> {
         wall_clock_ms: Some(60_000),
         grace_ms: 5_000,
         memory_bytes: Some(512 << 20),
+        slot: None,
     };
     let passing = Accepted {
         key: "passing".parse().unwrap(),
@@ -190,9 +238,50 @@ fn journal_of_a_lease() -> Vec<u8> {
         wall_clock_ms: None,
         grace_ms: 0,
         memory_bytes: None,
+        slot: None,
     };
     let ending = Ending { ended_by: EndedBy::LeaseEnded, kill_at_us: 987_700_000 };
     [accepted.encode(), ending.encode(&accepted.key), records()[5].encode()].concat()
+}
+
+/// A running attempt with a keeper as it is in a journal.
+fn journal_of_a_slot() -> Vec<u8> {
+    let accepted = Accepted {
+        key: key(),
+        boot_id: "b00t-1d".into(),
+        grouped: true,
+        accepted_at_us: 1_700_000_000_000_000,
+        wall_clock_ms: None,
+        grace_ms: 0,
+        memory_bytes: None,
+        slot: Some(77),
+    };
+    let started = Started { pid: 4_321, start_ticks: 1, started_at_us: 2, started_monotonic_us: 3 };
+    [accepted.encode(), started.encode(&accepted.key)].concat()
+}
+
+/// A spec with every kind of isolation.
+fn isolated_spec() -> Spec {
+    let mounts = vec![
+        MountStep::ReadOnly,
+        MountStep::Tmpfs { at: "/tmp".into(), mode: 0o1777, size_bytes: Some(64 << 20) },
+        MountStep::Tmpfs { at: "/hidden".into(), mode: 0, size_bytes: None },
+        MountStep::Bind { source: "/data/shared".into(), at: "/hidden/shared".into(), read_only: true },
+        MountStep::Bind { source: "/data/task".into(), at: "/hidden/task".into(), read_only: false },
+        MountStep::Proc,
+        MountStep::Devices { extra: vec!["/dev/nvidia0".into()], shm_bytes: Some(1 << 30) },
+        MountStep::Devices { extra: Vec::new(), shm_bytes: None },
+    ];
+    let isolation = Isolation {
+        process_namespace: true,
+        ipc_namespace: true,
+        network_namespace: true,
+        mounts,
+        drop_capabilities: true,
+        seccomp: vec![vec![6, 0, 0, 0, 0, 0, 5, 0], b"\n end 0:\n\n end 0".to_vec()],
+        landlock: Some(Landlock { read: vec!["/usr".into(), "/etc".into()], write: vec!["/tmp".into()] }),
+    };
+    Spec { isolation, ..full_spec() }
 }
 
 fn leases() -> [Lease; 2] {
@@ -204,7 +293,9 @@ fn samples() -> Vec<(String, Vec<u8>)> {
     let mut samples = vec![
         ("spec".to_owned(), full_spec().encode()),
         ("journal".to_owned(), journal()),
+        ("spec-isolation".to_owned(), isolated_spec().encode()),
         ("journal-lease".to_owned(), journal_of_a_lease()),
+        ("journal-slot".to_owned(), journal_of_a_slot()),
     ];
     let kind = |bytes: &[u8]| String::from_utf8_lossy(bytes).split(' ').next().unwrap().to_owned();
     let mut add = |name: &str, all: Vec<Vec<u8>>| {
@@ -212,7 +303,7 @@ fn samples() -> Vec<(String, Vec<u8>)> {
             samples.push((format!("{name}-{number:02}-{}", kind(&bytes)), bytes));
         }
     };
-    add("record", records().iter().map(ExitRecord::encode).collect());
+    add("record", records().iter().chain([&measured()]).map(ExitRecord::encode).collect());
     add("request", requests().iter().map(|request| request.encode(42)).collect());
     add("lease", leases().iter().map(Lease::encode).collect());
     add("message", messages().iter().map(Message::encode).collect());
@@ -295,6 +386,33 @@ fn unknown_fields_are_skipped_unless_they_must_be_understood() {
     let error = Spec::decode(unknown("!sandbox").as_bytes()).unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("'!sandbox' must be in force"), "{cause}");
+}
+
+#[test]
+fn every_field_of_an_isolation_must_be_understood() {
+    let (plain, isolated) = (full_spec().encode(), isolated_spec().encode());
+    assert_eq!(Spec::decode(&isolated), Ok(isolated_spec()));
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let (plain, isolated) = (text(plain), text(isolated));
+    let common = plain.strip_suffix("end 0:\n").unwrap();
+    let added = isolated.strip_prefix(common).expect("an isolation only adds to a spec");
+    assert!(added.starts_with("!process_namespace 1:1\n!ipc_namespace 1:1\n"), "{added}");
+    let names = added.lines().filter(|line| line.starts_with("!") && !line.starts_with("!read_only"));
+    assert_eq!(names.count(), 4 + 8 + 2 + 4, "{added}");
+    for kind in SeparationKind::ALL {
+        let message = Message::Reply { id: 1, result: Err(Refusal::NotSeparable { kind: *kind }) };
+        assert_eq!(Message::decode(&message.encode()), Ok(message));
+    }
+}
+
+#[test]
+fn a_request_for_the_usage_of_too_many_attempts_is_refused() {
+    let of = |count: usize| {
+        let keys = (0..count).map(|number| format!("k{number}").parse().unwrap()).collect();
+        Request::decode(&Request::Usage { keys }.encode(3))
+    };
+    assert!(matches!(of(USAGE_KEYS_MAX), (3, Ok(Request::Usage { .. }))));
+    assert!(matches!(of(USAGE_KEYS_MAX + 1), (3, Err(RequestError::Decode(_)))));
 }
 
 /// A small generator of our own, so that a failure comes again: xorshift64*.

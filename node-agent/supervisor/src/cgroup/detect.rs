@@ -3,8 +3,9 @@
 //! Pure v2 with delegated controllers is taken as it is. Otherwise each useful v1 hierarchy is taken, and
 //! beside them a v2 tree without controllers, if there is one, to keep track of processes and kill them as
 //! one. The root group is named after the setting and the state directory, below this process's own group:
-//! limits that the node's owner set on the agent hold for its tasks too. Where that group cannot be used (on
-//! v2, because the agent's other processes are in it) the default falls back to the top of the hierarchy.
+//! limits that the node's owner set on the agent hold for its tasks too. On v2 it is made in the group that is delegated
+//! to us (`delegation`), which under systemd is a scope of our own (`scope`). Where none of them can be used the default
+//! falls back to the top of the hierarchy.
 //!
 //! What cannot be used is said in notes, never silently passed over.
 
@@ -13,10 +14,12 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use super::delegation;
 use super::files::{GroupDir, GroupError};
 use super::groups::Groups;
 use super::hierarchy::{Controllers, Hierarchy, Place, Version};
 use super::mounts::{Mount, parse};
+use super::scope;
 use super::v1::V1;
 use super::v2::V2;
 
@@ -33,6 +36,8 @@ pub(crate) enum RootSetting {
 
 /// Name of the root group unless another is set.
 const AUTO_NAME: &str = "muster";
+/// The controllers of v2 that tasks have a use for. Memory comes first: with it no process can get into our parent.
+const V2_CONTROLLERS: [&str; 4] = ["memory", "cpu", "pids", "io"];
 
 /// What was found.
 #[derive(Debug)]
@@ -60,7 +65,8 @@ pub(crate) fn detect(setting: &RootSetting, suffix: &str) -> Found {
             };
         }
     };
-    let mut search = Search { names, suffix, notes: Vec::new() };
+    let auto = *setting == RootSetting::Auto;
+    let mut search = Search { names, auto, suffix, notes: Vec::new() };
     let hierarchies = search.hierarchies(&mounts);
     let mut notes = search.notes;
     if hierarchies.is_empty() && notes.is_empty() {
@@ -69,9 +75,14 @@ pub(crate) fn detect(setting: &RootSetting, suffix: &str) -> Found {
     Found { groups: Groups::new(hierarchies), notes }
 }
 
-/// Opens the root groups that an earlier supervisor made under the same boot.
-pub(crate) fn reopen(places: &[Place]) -> Result<Option<Groups>, GroupError> {
+/// Opens the root groups that an earlier supervisor made under the same boot, and steps aside where it did.
+pub(crate) fn reopen(places: &[Place], suffix: &str) -> Result<Option<Groups>, GroupError> {
     let open = |place: &Place| Ok(hierarchy(GroupDir::open(&place.path)?, place));
+    let with_leaf = |above: &&Path| above.join(leaf(suffix)).is_dir();
+    if let Some(above) = places.iter().filter_map(|place| place.path.parent()).find(with_leaf) {
+        // Staying where the agent started us is no worse than before: tasks are where they were.
+        let _ = GroupDir::open(above).and_then(|group| delegation::enter(&group, &leaf(suffix), "0"));
+    }
     Ok(Groups::new(places.iter().map(open).collect::<Result<_, GroupError>>()?))
 }
 
@@ -85,6 +96,8 @@ fn hierarchy(root: GroupDir, place: &Place) -> Box<dyn Hierarchy> {
 struct Search<'a> {
     /// Names of the root group to try, in order.
     names: Vec<PathBuf>,
+    /// Whether a delegated group may be looked for, or the names are all there is.
+    auto: bool,
     suffix: &'a str,
     notes: Vec<String>,
 }
@@ -122,14 +135,14 @@ impl Search<'_> {
         controllers.memory || controllers.cpu || controllers.pids
     }
 
-    /// The paths at which the root group may be made, in order.
-    fn root_paths(&self, mount: &Mount) -> Vec<PathBuf> {
+    /// The paths at which the root group may be made in a hierarchy mounted at `top`, in order; relative names are
+    /// below `base`.
+    fn root_paths(&self, top: &Path, base: &Path) -> Vec<PathBuf> {
         let path = |name: &PathBuf| {
-            let base = match name.strip_prefix("/") {
-                Ok(below) => mount.at.join(below),
-                Err(_) => mount.own.join(name),
-            };
-            let mut path = base.into_os_string();
+            let mut path = name
+                .strip_prefix("/")
+                .map_or_else(|_| base.join(name), |below| top.join(below))
+                .into_os_string();
             path.push("-");
             path.push(self.suffix);
             PathBuf::from(path)
@@ -141,7 +154,7 @@ impl Search<'_> {
 
     fn v1(&mut self, mount: &Mount, tracks: bool) -> Option<(Place, GroupDir)> {
         let mut notes = Vec::new();
-        for path in self.root_paths(mount) {
+        for path in self.root_paths(&mount.at, &mount.own) {
             match make_root(&path) {
                 Ok(root) => {
                     return Some((
@@ -158,16 +171,18 @@ impl Search<'_> {
 
     /// The first place with controllers, else the first that can be made at all.
     fn v2(&mut self, mount: &Mount) -> Option<(Place, GroupDir)> {
-        let mut notes = Vec::new();
-        let mut second_best = None;
-        for path in self.root_paths(mount) {
+        let (mut notes, mut second_best) = (Vec::new(), None);
+        for path in self.v2_paths(mount) {
             match self.v2_at(mount, &path) {
-                Ok((controllers, root)) => {
+                Ok((controllers, root, lacks)) => {
                     let place = Place { version: Version::V2, controllers, path, tracks: true };
                     if controllers != Controllers::default() {
                         discard(second_best);
+                        // What was wrong with places that are not used is of no interest.
+                        self.notes.extend(lacks);
                         return Some((place, root));
                     }
+                    notes.extend(lacks);
                     match second_best {
                         None => second_best = Some((place, root)),
                         Some(_) => discard(Some((place, root))),
@@ -180,42 +195,60 @@ impl Search<'_> {
         second_best
     }
 
-    fn v2_at(&mut self, mount: &Mount, path: &Path) -> Result<(Controllers, GroupDir), GroupError> {
-        let root = make_root(path)?;
-        let parent = GroupDir::open(path.parent().unwrap_or(&mount.at))?;
-        let available = parent.get("cgroup.controllers").unwrap_or_default();
-        let wanted: Vec<_> =
-            available.split_whitespace().filter(|name| matches!(*name, "memory" | "cpu" | "pids")).collect();
-        if !wanted.is_empty()
-            && let Err(error) = self.enable(&parent, &root, &wanted)
-        {
-            self.notes.push(format!(
-                "{error}: start the supervisor in a cgroup of its own that is delegated to it"
-            ));
+    /// The paths at which the root group may be made on v2, in order; relative names are below the group that is
+    /// delegated to us, or our own.
+    fn v2_paths(&mut self, mount: &Mount) -> Vec<PathBuf> {
+        let domain = delegation::domain(mount, &delegation::is_marked);
+        let top = GroupDir::open(&mount.at).ok().and_then(|top| top.get("cgroup.controllers"));
+        let controllers = Controllers::parse(&top.unwrap_or_default());
+        // The next start of a service would fail while tasks are in its own group. A scope is never started again,
+        // and in a leaf we are not in systemd's way.
+        let is_service = |path: &Path| path.extension().is_some_and(|end| end == "service");
+        let in_the_way = domain.as_ref().is_none_or(|path| *path == mount.own && is_service(path));
+        let in_service = domain.is_some();
+        let mut base = domain.unwrap_or_else(|| mount.own.clone());
+        if self.auto && in_the_way && (controllers.memory || controllers.pids) && scope::is_possible() {
+            match scope::open(mount, self.suffix, &leaf(self.suffix)) {
+                Ok(scope) => base = scope,
+                Err(error) => {
+                    let outcome = if in_service {
+                        "systemd cannot start this service again while tasks are in its own group"
+                    } else {
+                        "tasks are in a group that systemd does not know of"
+                    };
+                    self.notes.push(format!(
+                        "{error}: {outcome}: name a group of another unit with Delegate=yes by --cgroup-root"
+                    ));
+                }
+            }
         }
-        let enabled = Controllers::parse(&root.get("cgroup.subtree_control").unwrap_or_default());
-        Ok((enabled, root))
+        self.root_paths(&mount.at, &base)
     }
 
-    /// Enables controllers for the groups of tasks. The kernel refuses while the parent has processes of its
-    /// own: if we are the only one, we step aside into a leaf next to our root.
-    fn enable(&self, parent: &GroupDir, root: &GroupDir, wanted: &[&str]) -> Result<(), GroupError> {
-        let words: Vec<_> = wanted.iter().map(|name| format!("+{name}")).collect();
-        let words = words.join(" ");
-        match parent.set("cgroup.subtree_control", &words) {
-            Err(GroupError { errno: Errno::EBUSY, .. }) => {
-                let leaf = format!("supervisor-{}", self.suffix);
-                match parent.make(&leaf) {
-                    Ok(()) | Err(GroupError { errno: Errno::EEXIST, .. }) => {}
-                    Err(error) => return Err(error),
-                }
-                parent.set(&format!("{leaf}/cgroup.procs"), "0")?;
-                parent.set("cgroup.subtree_control", &words)?;
+    /// Makes the root group at a path, and tells which controllers it has and why others are missing.
+    fn v2_at(&self, mount: &Mount, path: &Path) -> Result<(Controllers, GroupDir, Vec<String>), GroupError> {
+        let parent = GroupDir::open(path.parent().unwrap_or(&mount.at))?;
+        let root = make_root(path)?;
+        let available = parent.get("cgroup.controllers").unwrap_or_default();
+        let mut lacks = Vec::new();
+        let is_available = |name: &&str| available.split_whitespace().any(|here| here == *name);
+        for name in V2_CONTROLLERS.into_iter().filter(is_available) {
+            let enabled = delegation::enable(&parent, name, &leaf(self.suffix), mount)
+                .and_then(|()| root.set("cgroup.subtree_control", &format!("+{name}")));
+            if let Err(error) = enabled {
+                lacks.push(format!(
+                    "no {name} controller, {error}: start the supervisor in a cgroup of its own that is delegated to it"
+                ));
             }
-            result => result?,
         }
-        root.set("cgroup.subtree_control", &words)
+        let enabled = Controllers::parse(&root.get("cgroup.subtree_control").unwrap_or_default());
+        Ok((enabled, root, lacks))
     }
+}
+
+/// The leaf into which we step aside, next to our root group.
+fn leaf(suffix: &str) -> String {
+    format!("supervisor-{suffix}")
 }
 
 /// Makes our root group, or takes the one that an earlier supervisor on the same state directory made.

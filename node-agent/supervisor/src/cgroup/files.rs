@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::unistd::{Pid, UnlinkatFlags, read, unlinkat, write};
 
 use muster_supervisor::Refusal;
@@ -138,18 +138,30 @@ impl GroupDir {
             .collect()
     }
 
+    /// Whether there may be groups below a group: a directory without any has two links. This spares the listing
+    /// of a directory for all tasks but those that make groups themselves.
+    fn has_groups_below(&self, group: &str) -> bool {
+        let at = if group.is_empty() { "." } else { group };
+        !fstatat(&self.fd, at, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|found| found.st_nlink == 2)
+    }
+
     /// Process ids in a group and all groups below it.
     pub(crate) fn members(&self, group: &str) -> Vec<i32> {
         let mut found = Vec::new();
-        self.walk(group, 0, &mut |group| {
+        self.each_group(group, &mut |group| {
             let text = self.get(&format!("{group}/cgroup.procs")).unwrap_or_default();
             found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 1));
         });
         found
     }
 
+    /// Visits a group and all below it, deepest first.
+    pub(crate) fn each_group(&self, group: &str, visit: &mut dyn FnMut(&str)) {
+        self.walk(group, 0, visit);
+    }
+
     fn walk(&self, group: &str, depth: usize, visit: &mut dyn FnMut(&str)) {
-        if depth < NESTING_MAX {
+        if depth < NESTING_MAX && self.has_groups_below(group) {
             for name in self.groups_below(group) {
                 self.walk(&format!("{group}/{name}"), depth + 1, visit);
             }
@@ -172,7 +184,7 @@ impl GroupDir {
             Err(Errno::EBUSY | Errno::ENOTEMPTY) => {
                 // Deepest first, so that groups which the task made for itself go before their parent.
                 let mut busy = false;
-                self.walk(group, 0, &mut |group| {
+                self.each_group(group, &mut |group| {
                     let result = unlinkat(&self.fd, group, UnlinkatFlags::RemoveDir);
                     busy = !matches!(result, Ok(()) | Err(Errno::ENOENT));
                 });

@@ -59,6 +59,15 @@ impl Groups {
         self.places().iter().any(|place| place.version == Version::V2 || place.controllers.cpuacct)
     }
 
+    /// The version whose controllers enforce limits: 1 also beside a v2 tree that only keeps track of processes.
+    pub(crate) fn version(&self) -> u32 {
+        let limits = |place: &Place| {
+            let has = place.controllers;
+            place.version == Version::V1 && (has.memory || has.cpu || has.pids)
+        };
+        if self.places().iter().any(limits) { 1 } else { 2 }
+    }
+
     /// How a group is killed.
     pub(crate) fn containment(&self) -> Containment {
         let Some(keeper) = self.hierarchies.first() else { return Containment::ProcessTree };
@@ -105,6 +114,16 @@ impl Groups {
     /// of it.
     pub(crate) fn oom_watch(&self, key: &AttemptKey) -> Option<OwnedFd> {
         self.hierarchies.iter().find_map(|hierarchy| hierarchy.oom_watch(&group_name(key)))
+    }
+
+    /// How often the kernel killed a process of the task for want of memory.
+    pub(crate) fn oom_kills(&self, key: &AttemptKey) -> Option<u64> {
+        self.hierarchies.iter().find_map(|hierarchy| hierarchy.oom_kills(&group_name(key)))
+    }
+
+    /// Its processes, those in groups that it made itself included; ours are among them.
+    pub(crate) fn members(&self, key: &AttemptKey) -> Vec<i32> {
+        self.hierarchies.first().map(|keeper| keeper.root().members(&group_name(key))).unwrap_or_default()
     }
 
     /// What the task has used so far.

@@ -26,6 +26,8 @@ pub(crate) struct Controllers {
     pub(crate) cpuacct: bool,
     pub(crate) pids: bool,
     pub(crate) freezer: bool,
+    /// v2 only: v1's `blkio` counts nothing on recent kernels, and never what is written through the page cache.
+    pub(crate) io: bool,
 }
 
 impl Controllers {
@@ -37,6 +39,7 @@ impl Controllers {
             "cpuacct" => self.cpuacct = true,
             "pids" => self.pids = true,
             "freezer" => self.freezer = true,
+            "io" => self.io = true,
             _ => {}
         }
     }
@@ -49,6 +52,7 @@ impl Controllers {
             (self.cpuacct, "cpuacct"),
             (self.pids, "pids"),
             (self.freezer, "freezer"),
+            (self.io, "io"),
         ];
         all.into_iter().filter_map(|(here, name)| here.then_some(name)).collect()
     }
@@ -96,9 +100,18 @@ pub(crate) trait Hierarchy: std::fmt::Debug {
     /// `None` where the kernel ends the whole group by itself.
     fn oom_watch(&self, group: &str) -> Option<OwnedFd>;
 
+    /// How often the kernel killed a member for want of memory; `None` where that is not counted.
+    fn oom_kills(&self, group: &str) -> Option<u64>;
+
     /// Fills in what this hierarchy measures.
     fn read_usage(&self, group: &str, usage: &mut Usage);
 
     /// Sends SIGKILL to all members; those that were missed are met by calling it again.
     fn kill(&self, group: &str);
+}
+
+/// Reads the counts of processes, whose files are the same in both versions.
+pub(crate) fn read_processes(root: &GroupDir, group: &str, usage: &mut Usage) {
+    usage.peak_processes = root.get_number(&format!("{group}/pids.peak"));
+    usage.refused_processes = root.get_keyed(&format!("{group}/pids.events"), "max");
 }

@@ -10,14 +10,14 @@ use nix::sys::signal::Signal;
 
 use muster_supervisor::journal::Ending;
 use muster_supervisor::record::Usage;
-use muster_supervisor::{AttemptKey, EndedBy, LostReason, Outcome, Refusal, Reply};
+use muster_supervisor::{AttemptKey, EndedBy, LostReason, Refusal, Reply};
 
 use super::{Custodian, Outgoing};
-use crate::clock::{monotonic_us, wall_us};
+use crate::clock::monotonic_us;
 use crate::log;
 use crate::processes;
 use crate::reap::{self, Late};
-use crate::task::{Stage, Sweep, Task, is_due};
+use crate::task::{MainEnd, Stage, Sweep, Task, is_due};
 use crate::watch::Token;
 
 /// Pause until the count of OOM kills is read again: the kernel announces the lack before it kills.
@@ -67,18 +67,27 @@ impl Custodian {
     pub(super) fn kill_now(&mut self, number: u64) {
         let Some(task) = self.tasks.get_mut(&number) else { return };
         task.due.kill_again(monotonic_us());
-        match self.groups.as_ref().filter(|_| task.grouped) {
-            Some(groups) => groups.kill(&task.key),
-            None => processes::signal(&processes::tree(task.pid, task.start_ticks), Signal::SIGKILL),
+        let again = task.due.kills > 1;
+        let groups = self.groups.as_ref().filter(|_| task.grouped);
+        if let Some(groups) = groups {
+            groups.kill(&task.key);
+        }
+        if groups.is_none() || again {
+            // A privileged task may have left its groups, and one that was just cloned joins them yet.
+            processes::signal(&members(task), Signal::SIGKILL);
+        }
+        if again && let Some(slip) = task.slot.and_then(|slot| slot.read(self.ground.slots.file())) {
+            // The keeper has told, and cannot end for something in its namespace that does not.
+            self.main_over(number, MainEnd::told(&slip));
         }
         self.queue(number);
     }
 
-    fn signal(&mut self, number: u64, signal: Signal) {
+    pub(super) fn signal(&mut self, number: u64, signal: Signal) {
         let Some(task) = self.tasks.get(&number) else { return };
         match self.groups.as_ref().filter(|_| task.grouped) {
             Some(groups) => groups.signal(&task.key, signal),
-            None => processes::signal(&processes::tree(task.pid, task.start_ticks), signal),
+            None => processes::signal(&members(task), signal),
         }
     }
 
@@ -95,7 +104,7 @@ impl Custodian {
             self.look_at_memory(number, looks);
         }
         if is_due(due.unreaped, now) {
-            self.main_over(number, Outcome::Lost { reason: LostReason::EndedUnwatched }, Usage::default());
+            self.main_over(number, MainEnd::lost(LostReason::EndedUnwatched));
         }
         if is_due(due.sweep, now) {
             self.sweep(number);
@@ -113,9 +122,10 @@ impl Custodian {
         }
     }
 
-    fn look_at_memory(&mut self, number: u64, looks: u32) {
+    /// Ends an attempt of which the kernel killed a process for want of memory; looks so many times again if it did not yet.
+    pub(super) fn look_at_memory(&mut self, number: u64, looks: u32) {
         let (Some(groups), Some(task)) = (&self.groups, self.tasks.get_mut(&number)) else { return };
-        let killed = groups.usage(&task.key).oom_kills.is_some_and(|kills| kills > 0);
+        let killed = groups.oom_kills(&task.key).is_some_and(|kills| kills > 0);
         let again = looks.checked_sub(1).filter(|_| !killed);
         task.due.memory = again.map(|left| (monotonic_us() + MEMORY_LOOK_US, left));
         if killed {
@@ -132,7 +142,7 @@ impl Custodian {
         self.ground.watch.remove(&event);
     }
 
-    /// Reaps all children that have ended: main processes of attempts, and orphans that came to us.
+    /// Reaps all children that have ended: keepers of attempts, and orphans that came to us.
     pub(crate) fn reap(&mut self) {
         for reaped in reap::children() {
             let Some(number) = self.by_pid.remove(&reaped.pid) else { continue };
@@ -141,13 +151,24 @@ impl Custodian {
             if matches!(stage, Some(Stage::Launching(launching)) if launching.failure.is_some()) {
                 self.launch_failed(number);
             } else {
-                self.main_over(number, reap::outcome(reaped.status), reap::usage(&reaped));
+                let found = || MainEnd::found(reap::outcome(reaped.status), reap::usage(&reaped.usage));
+                let end = self.told(number).unwrap_or_else(found);
+                self.main_over(number, end);
             }
         }
     }
 
+    /// What the keeper of an attempt says of its end.
+    pub(super) fn told(&self, number: u64) -> Option<MainEnd> {
+        let slot = self.tasks.get(&number)?.slot?;
+        slot.read(self.ground.slots.file()).map(|slip| MainEnd::told(&slip))
+    }
+
     /// A process that is not our child has ended.
     pub(crate) fn process_ready(&mut self, number: u64, flags: EpollFlags) {
+        if let Some(end) = self.told(number) {
+            return self.main_over(number, end);
+        }
         let Some(task) = self.tasks.get_mut(&number) else { return };
         let Stage::Running { pidfd: Some(pidfd) } = &task.stage else { return };
         let mut late = reap::late(std::os::fd::AsFd::as_fd(pidfd));
@@ -158,7 +179,7 @@ impl Custodian {
             late = Late::Ended(reap::outcome(status));
         }
         match late {
-            Late::Ended(outcome) => self.main_over(number, outcome, Usage::default()),
+            Late::Ended(outcome) => self.main_over(number, MainEnd::found(outcome, Usage::default())),
             Late::NotReaped if !flags.contains(EpollFlags::EPOLLHUP) => {
                 // It hangs up when it is reaped; until then it would only be readable all the time.
                 let hang_up_only =
@@ -168,14 +189,13 @@ impl Custodian {
                 self.queue(number);
             }
             Late::NotReaped | Late::Untold => {
-                let lost = Outcome::Lost { reason: LostReason::EndedUnwatched };
-                self.main_over(number, lost, Usage::default());
+                self.main_over(number, MainEnd::lost(LostReason::EndedUnwatched));
             }
         }
     }
 
     /// The main process of an attempt is over.
-    pub(super) fn main_over(&mut self, number: u64, outcome: Outcome, usage: Usage) {
+    pub(super) fn main_over(&mut self, number: u64, end: MainEnd) {
         self.unwatch_memory(number);
         let Some(task) = self.tasks.get_mut(&number).filter(|task| task.is_live()) else { return };
         match &task.stage {
@@ -183,8 +203,7 @@ impl Custodian {
             Stage::Launching(launching) => self.ground.watch.remove(&launching.launch.report),
             Stage::Running { pidfd: None } | Stage::Sweeping(_) | Stage::Ended { .. } => {}
         }
-        let since_us = monotonic_us();
-        task.stage = Stage::Sweeping(Sweep { outcome, ended_at_us: wall_us(), usage, since_us, rounds: 0 });
+        task.stage = Stage::Sweeping(Sweep::begin(end));
         task.due.main_is_over();
         self.sweep(number);
     }
@@ -246,7 +265,7 @@ impl Custodian {
         if !task.foreign && !processes::have_strays(&known) {
             return true;
         }
-        let mut left = processes::tree(task.pid, task.start_ticks);
+        let mut left = members(task);
         let others = self.tasks.iter().any(|(other, task)| *other != number && !task.is_ended());
         if !others {
             left.extend(processes::strays(own_pid(), &known));
@@ -280,6 +299,14 @@ impl Custodian {
         task.stage = Stage::Ended { record: Box::new(record.clone()), leftovers, acknowledged: false };
         self.queue(number);
         self.outbox.push(Outgoing::Event(record));
+    }
+}
+
+/// The processes of an attempt by their descent, without its keeper.
+fn members(task: &Task) -> Vec<i32> {
+    match task.slot {
+        Some(_) => processes::kept(task.pid, task.start_ticks),
+        None => processes::tree(task.pid, task.start_ticks),
     }
 }
 

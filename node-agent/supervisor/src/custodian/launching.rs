@@ -1,18 +1,20 @@
 //! From a request to a running program.
 //!
-//! The order is the promise: journal, groups, clone, `muster-started`, reply. Whatever fails is undone before
-//! it is answered, and a process that was cloned is reaped first.
+//! The order is the promise: journal, groups, keeper, `muster-started`, the word to go, reply. Whatever fails is
+//! undone before it is answered, and a keeper that was cloned is reaped first.
 
 use nix::sys::epoll::EpollFlags;
+use nix::sys::signal::Signal;
 
 use muster_supervisor::journal::{Accepted, Started};
 use muster_supervisor::{AttemptKey, Refusal, Reply, Spec};
 
-use super::{Custodian, TASKS_MAX};
+use super::{Custodian, Ground, TASKS_MAX};
 use crate::cgroup::{Doors, Groups};
 use crate::clock::{monotonic_us, wall_us};
 use crate::log;
 use crate::processes;
+use crate::slots::Slot;
 use crate::spawn::{Report, subject};
 use crate::task::{Due, Launching, Stage, Task};
 use crate::watch::Token;
@@ -35,6 +37,19 @@ impl Custodian {
         if let Some(limit) = Groups::unenforceable(self.groups.as_ref(), &spec.limits) {
             return Err(Refusal::NotEnforceable { limit });
         }
+        if let Some(kind) = self.ground.separation.missing(&spec.isolation) {
+            return Err(Refusal::NotSeparable { kind });
+        }
+        let place = self.ground.slots.take().ok_or(Refusal::Full { limit: TASKS_MAX })?;
+        let started = self.start_in(client, request, spec, place);
+        if started.is_err() {
+            self.ground.slots.release(place);
+        }
+        started
+    }
+
+    /// Starts an attempt that may be started, with its exit slot.
+    fn start_in(&mut self, client: u64, request: u64, spec: Box<Spec>, place: u32) -> Result<(), Refusal> {
         let accepted = Accepted {
             key: spec.key.clone(),
             boot_id: self.ground.boot_id.clone(),
@@ -43,7 +58,9 @@ impl Custodian {
             wall_clock_ms: spec.limits.wall_clock_ms,
             grace_ms: spec.grace_ms,
             memory_bytes: spec.limits.memory_bytes,
+            slot: Some(place),
         };
+        let slot = Slot::new(place, &accepted.key, accepted.accepted_at_us);
         let mut documents = accepted.encode();
         let unrecorded = |errno| Refusal::Record { operation: "write".to_owned(), errno: errno as i32 };
         self.ground.state.append(&documents).map_err(unrecorded)?;
@@ -51,7 +68,8 @@ impl Custodian {
             None => Ok(Doors::default()),
             Some(doors) => doors.map_err(Refusal::from),
         };
-        let launch = match doors.and_then(|doors| self.ground.launcher.launch(&spec, &doors)) {
+        let Ground { launcher, slots, .. } = &self.ground;
+        let launch = match doors.and_then(|doors| launcher.launch(&spec, &doors, slots, slot)) {
             Ok(launch) => launch,
             Err(refusal) => {
                 self.remove_groups(&spec.key);
@@ -70,10 +88,21 @@ impl Custodian {
         documents.extend_from_slice(&document);
         let launching = Launching { launch, spec, client, request, failure: None };
         let number = self.admit(&accepted, started, launching, documents);
-        if let Err(errno) = self.ground.state.append(&document) {
-            self.doom(number, unrecorded(errno));
+        match self.ground.state.append(&document) {
+            Ok(()) => self.go(number),
+            Err(errno) => self.doom(number, unrecorded(errno)),
         }
         Ok(())
+    }
+
+    /// Lets the program be executed, unless the launch cannot be carried through.
+    fn go(&mut self, number: u64) {
+        let Some(Task { stage: Stage::Launching(launching), .. }) = self.tasks.get(&number) else { return };
+        if launching.failure.is_none()
+            && let Err(errno) = launching.launch.go()
+        {
+            self.doom(number, Refusal::Record { operation: "let go on".to_owned(), errno: errno as i32 });
+        }
     }
 
     fn admit(
@@ -91,6 +120,8 @@ impl Custodian {
             key: accepted.key.clone(),
             grouped: accepted.grouped,
             pid: started.pid,
+            main_pid: None,
+            slot: accepted.slot.map(|slot| Slot::new(slot, &accepted.key, accepted.accepted_at_us)),
             foreign: false,
             start_ticks: started.start_ticks,
             started_at_us: Some(started.started_at_us),
@@ -133,16 +164,18 @@ impl Custodian {
         }
     }
 
-    /// Kills a process whose launch cannot be carried through; it is answered when the process is reaped.
+    /// Gives up a launch that cannot be carried through. Its keeper, which never heard the word to go, hears the
+    /// end of the connection and exits; when it is reaped, the request is answered.
     fn doom(&mut self, number: u64, refusal: Refusal) {
         let Some(task) = self.tasks.get_mut(&number) else { return };
         if let Stage::Launching(launching) = &mut task.stage {
             launching.failure = Some(refusal);
+            self.ground.watch.remove(&launching.launch.report);
+            launching.launch.hang_up();
         }
-        self.kill_now(number);
     }
 
-    /// The report pipe of an attempt has something to say.
+    /// The connection to an attempt that is being launched has something to say.
     pub(crate) fn launch_ready(&mut self, number: u64) {
         let Some(task) = self.tasks.get_mut(&number) else { return };
         let Stage::Launching(launching) = &mut task.stage else { return };
@@ -151,8 +184,8 @@ impl Custodian {
             return;
         }
         self.ground.watch.remove(&launching.launch.report);
-        if let Report::Failed { step, errno } = report {
-            let subject = subject(&launching.spec, step);
+        if let Report::Failed { step, item, errno } = report {
+            let subject = subject(&launching.spec, step, item);
             launching.failure.get_or_insert(Refusal::Launch { step, subject, errno });
         }
         if launching.failure.is_some() {
@@ -160,10 +193,17 @@ impl Custodian {
             return;
         }
         let (client, request) = (launching.client, launching.request);
-        let started = Reply::Started { pid: task.pid, started_at_us: task.started_at_us.unwrap_or_default() };
-        log::debug("started", &[("key", &task.key), ("pid", &task.pid)]);
+        task.main_pid = processes::main_of(task.pid);
+        let pid = task.shown_pid();
+        let started = Reply::Started { pid, started_at_us: task.started_at_us.unwrap_or_default() };
+        log::debug("started", &[("key", &task.key), ("pid", &pid), ("keeper_pid", &task.pid)]);
+        let told_to_end = task.ended_by.is_some();
         task.stage = Stage::Running { pidfd: None };
         self.reply(client, request, Ok(started));
+        if told_to_end {
+            // When it was told there may have been no process yet to hear it.
+            self.signal(number, Signal::SIGTERM);
+        }
     }
 
     /// The process of a failed launch is reaped: nothing of it is left but to say so.

@@ -134,7 +134,10 @@ fn contained(hidden: &'static [&'static str], containment: Containment) {
     assert!(!is_running(daemon));
 
     let mut agent = world.subscribe();
-    let mut bomb = script("bomb", "bomb() { bomb & bomb & wait; }; bomb 2>/dev/null & sleep 0.3; exit 6");
+    let mut bomb = script(
+        "bomb",
+        "sleep 0.3 & s=$!; bomb() { bomb & bomb & wait; }; bomb 2>/dev/null & wait $s; exit 6",
+    );
     bomb.limits.pids_max = Some(40);
     let record = agent.run(&bomb);
     assert_eq!((record.outcome, record.leftovers), (Outcome::Exited { code: 6 }, false));

@@ -28,6 +28,8 @@ pub(crate) struct World {
     groups: bool,
     /// Mounts below `/sys/fs/cgroup` that this supervisor does not see.
     hidden: &'static [&'static str],
+    /// A capability that this supervisor does not have.
+    withheld: Option<&'static str>,
     verbose: bool,
     supervisor: Option<Child>,
 }
@@ -48,14 +50,26 @@ impl World {
         Self::begin(true, true, hidden)
     }
 
-    /// As an agent starts it: without a line in the log for each attempt.
-    pub(crate) fn begin(groups: bool, verbose: bool, hidden: &'static [&'static str]) -> Self {
-        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
-        let root = format!("muster-test-{}-{number}", std::process::id());
-        let mut world =
-            Self { dir: tempfile::tempdir().unwrap(), root, groups, hidden, verbose, supervisor: None };
+    /// As in a container that withholds a capability.
+    pub(crate) fn without_right(capability: &'static str) -> Self {
+        let mut world = Self::prepare(true, true, &[]);
+        world.withheld = Some(capability);
         world.start();
         world
+    }
+
+    /// As an agent starts it: without a line in the log for each attempt.
+    pub(crate) fn begin(groups: bool, verbose: bool, hidden: &'static [&'static str]) -> Self {
+        let mut world = Self::prepare(groups, verbose, hidden);
+        world.start();
+        world
+    }
+
+    fn prepare(groups: bool, verbose: bool, hidden: &'static [&'static str]) -> Self {
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let root = format!("muster-test-{}-{number}", std::process::id());
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, root, groups, hidden, withheld: None, verbose, supervisor: None }
     }
 
     pub(crate) fn state(&self) -> PathBuf {
@@ -81,10 +95,20 @@ impl World {
         let umounts = self.hidden.iter().map(|name| format!("umount /sys/fs/cgroup/{name};"));
         let script =
             umounts.chain(["exec 8>&1 9</dev/null; trap '' HUP INT USR2; exec \"$0\" \"$@\"".to_owned()]);
-        let mut command = Command::new(if self.hidden.is_empty() { "/bin/sh" } else { "unshare" });
-        if !self.hidden.is_empty() {
-            command.args(["-m", "/bin/sh"]);
-        }
+        let mut command = match self.withheld {
+            Some(capability) => {
+                let mut command = Command::new("setpriv");
+                command.arg(format!("--bounding-set=-{capability}"));
+                command.arg(format!("--inh-caps=-{capability}")).arg("/bin/sh");
+                command
+            }
+            None if self.hidden.is_empty() => Command::new("/bin/sh"),
+            None => {
+                let mut command = Command::new("unshare");
+                command.args(["-m", "/bin/sh"]);
+                command
+            }
+        };
         command.args(["-e", "-c", &script.collect::<String>(), env!("CARGO_BIN_EXE_muster-supervisor")]);
         let mut command = self.settings(command);
         command.arg("--log").arg(log).stdin(Stdio::null());
@@ -371,6 +395,12 @@ pub(crate) fn line_in(path: &Path) -> String {
 pub(crate) fn is_running(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(") ").next().is_some_and(|tail| tail.starts_with('Z')))
+}
+
+/// The parent of a process: of a task's main process its keeper.
+pub(crate) fn parent_of(pid: i32) -> i32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 /// Says that a test cannot show anything here.

@@ -4,10 +4,11 @@
 //! `launch.rs`. Wall-clock limits are in `ending.rs`.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use muster_supervisor::{EndedBy, Outcome};
 
-use crate::harness::{World, is_running, line_in, script, skip, spec};
+use crate::harness::{World, is_running, line_in, script, skip, spec, until};
 
 #[test]
 fn a_task_that_exceeds_its_memory_is_ended_and_the_cause_is_named() {
@@ -138,4 +139,99 @@ fn a_cpu_quota_slows_a_busy_task_down() {
     let cpu = record.usage.user_cpu_us.unwrap() + record.usage.system_cpu_us.unwrap();
     // A tenth of 1.5 s, and the slack of the kernel's periods; without the quota it would be ten times that.
     assert!(cpu < 500_000, "{cpu} µs");
+}
+
+/// Two busy tasks on one processor, with these weights; gives the CPU time of each.
+fn share_a_processor(weights: [u32; 2]) -> Option<[u64; 2]> {
+    let world = World::new();
+    let mut agent = world.subscribe();
+    if !agent.probe().cpu {
+        skip("no cpu controller");
+        return None;
+    }
+    let names = ["first", "second"];
+    for (name, weight) in names.into_iter().zip(weights) {
+        let mut task = spec(name, &["taskset", "-c", "0", "sh", "-c", "while :; do :; done"]);
+        task.limits.cpu_weight = Some(weight);
+        task.limits.wall_clock_ms = Some(3_000);
+        agent.start(&task).unwrap();
+    }
+    Some(names.map(|name| {
+        let usage = agent.exit_of(name).usage;
+        usage.user_cpu_us.unwrap() + usage.system_cpu_us.unwrap()
+    }))
+}
+
+#[test]
+fn two_busy_tasks_share_a_processor_by_their_weights() {
+    let Some([light, heavy]) = share_a_processor([100, 400]) else { return };
+    // One to four, with room for whatever else runs here; equal shares or the other way round would be far off.
+    assert!(heavy > 2 * light && heavy < 10 * light, "{light} µs and {heavy} µs");
+}
+
+#[test]
+fn open_files_are_limited_and_no_core_is_dumped() {
+    let world = World::new();
+    let mut agent = world.subscribe();
+    if !Path::new("/usr/bin/perl").exists() {
+        return skip("no perl to open files with");
+    }
+    let text = "$| = 1; while (open(my $file, '<', '/dev/null')) { push @files, $file } \
+                print 3 + @files, \" \", $! + 0, \"\\n\"; kill 'SEGV', $$; sleep 1000";
+    let mut task = spec("files", &["/usr/bin/perl", "-e", text]);
+    // Fewer than the supervisor itself has open: what it does for the task is not bound by it.
+    task.limits.open_files = Some(6);
+    task.cwd = world.path("");
+    task.stdout = Some(world.path("out"));
+    let record = agent.run(&task);
+    let open = line_in(&world.path("out"));
+    assert_eq!(open, "6 24", "files that were open, and why there are no more (EMFILE)");
+    assert_eq!(record.outcome, Outcome::Signaled { signal: 11, core_dumped: false });
+    let cores: Vec<PathBuf> = fs::read_dir(world.path(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("core")))
+        .collect();
+    assert_eq!(cores, Vec::<PathBuf>::new());
+}
+
+/// Runs a task out of memory while no supervisor is there, and gives whether its sibling process lived on.
+fn out_of_memory_unwatched(text: &str) {
+    let mut world = World::new();
+    let mut agent = world.connect();
+    if !agent.probe().memory {
+        return skip("no memory controller");
+    }
+    let go = world.path("go");
+    let mut task = script("unwatched", &text.replace("GO", &go.display().to_string()));
+    task.limits.memory_bytes = Some(32 << 20);
+    task.stdout = Some(world.path("out"));
+    let main = agent.start(&task).unwrap();
+    let sibling = line_in(&world.path("out")).parse().unwrap();
+    drop(agent);
+    world.kill_supervisor();
+    fs::write(&go, "").unwrap();
+    // The kernel ends all of it by itself (v2), or one process (v1).
+    until("it ran out of memory", || {
+        !is_running(main) || fs::read_to_string(world.path("out")).unwrap().contains("lost one")
+    });
+    world.start();
+    let record = world.subscribe().exit_of("unwatched");
+    assert_eq!((record.ended_by.clone(), record.leftovers), (EndedBy::OutOfMemory, false), "{record:?}");
+    assert!(record.out_of_memory());
+    assert!(!is_running(main) && !is_running(sibling));
+}
+
+#[test]
+fn a_child_that_ran_out_of_memory_while_no_supervisor_was_there_ends_the_task_when_one_is() {
+    out_of_memory_unwatched(
+        "sleep 1000 & echo $!; while [ ! -e GO ]; do sleep 0.01; done; tail /dev/zero; echo lost one; sleep 1000",
+    );
+}
+
+#[test]
+fn a_task_that_ran_out_of_memory_while_no_supervisor_was_there_is_recorded_so() {
+    out_of_memory_unwatched(
+        "sleep 1000 & echo $!; while [ ! -e GO ]; do sleep 0.01; done; exec tail /dev/zero",
+    );
 }

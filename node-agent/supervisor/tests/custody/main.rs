@@ -8,9 +8,13 @@
 
 mod ending;
 mod harness;
+mod hostile;
+mod isolation;
 mod launch;
 mod lease;
 mod limiting;
 mod limits;
 mod protocol;
 mod survival;
+mod upgrade;
+mod usage;

@@ -1,15 +1,15 @@
 //! Restarts: of the agent (connections), of the supervisor (by signal 9 and politely), and what remains after
 //! each.
 //!
-//! Where the kernel does not tell the exit status of a process that is not our child, the record must say
-//! lost, and never guess. What a restart makes of the lease is in `lease.rs`.
+//! Keepers tell the exit status whoever else is alive; of a task whose keeper was killed, too, the record must say
+//! lost, and never guess. What a restart makes of the lease is in `lease.rs`, what it costs in `upgrade.rs`.
 
 use std::fs;
 use std::path::PathBuf;
 
 use muster_supervisor::{EndedBy, LostReason, Outcome, Phase, Reply, Request};
 
-use crate::harness::{World, is_running, line_in, script, spec, until};
+use crate::harness::{World, is_running, line_in, parent_of, script, spec, until};
 
 const LOST: Outcome = Outcome::Lost { reason: LostReason::EndedUnwatched };
 
@@ -56,20 +56,17 @@ fn end_after_restart(world: &mut World, end: &str) -> muster_supervisor::ExitRec
 #[test]
 fn a_task_outlives_a_killed_supervisor_and_its_exit_code_is_not_lost() {
     let mut world = World::new();
-    let knows = world.connect().probe().late_exit_status;
+    assert!(world.connect().probe().late_exit_status);
     let record = end_after_restart(&mut world, "exit 23");
-    let wanted = if knows { Outcome::Exited { code: 23 } } else { LOST };
-    assert_eq!((record.outcome, record.ended_by), (wanted, EndedBy::Itself));
+    assert_eq!((record.outcome, record.ended_by), (Outcome::Exited { code: 23 }, EndedBy::Itself));
     assert!(record.usage.peak_memory_bytes.is_none_or(|bytes| bytes > 0));
 }
 
 #[test]
 fn a_task_outlives_a_killed_supervisor_also_without_groups() {
     let mut world = World::without_groups();
-    let knows = world.connect().probe().late_exit_status;
     let record = end_after_restart(&mut world, "kill -11 $$");
-    let wanted = if knows { Outcome::Signaled { signal: 11, core_dumped: false } } else { LOST };
-    assert_eq!(record.outcome, wanted);
+    assert_eq!(record.outcome, Outcome::Signaled { signal: 11, core_dumped: false });
 }
 
 #[test]
@@ -132,25 +129,141 @@ fn a_memory_limit_is_watched_across_a_restart() {
     assert_eq!(agent.exit_of("hog").ended_by, EndedBy::OutOfMemory);
 }
 
-#[test]
-fn a_task_that_ends_while_nobody_watches_is_recorded_as_lost_and_its_daemon_swept() {
-    let mut world = World::new();
+/// A task that leaves a daemon and ends while no supervisor runs, with what is done to it meanwhile; gives its record.
+fn end_unwatched(world: &mut World, meanwhile: impl FnOnce(&World, i32)) -> muster_supervisor::ExitRecord {
     let mut agent = world.connect();
-    let mut task = script("unseen", "setsid sleep 1000 & echo $!; while [ ! -e go ]; do sleep 0.01; done");
+    let mut task =
+        script("unseen", "setsid sleep 1000 & echo $!; while [ ! -e go ]; do sleep 0.01; done; exit 21");
     task.cwd = world.path("");
     task.stdout = Some(world.path("out"));
     let pid = agent.start(&task).unwrap();
     let daemon: i32 = line_in(&world.path("out")).parse().unwrap();
+    let keeper = parent_of(pid);
     world.kill_supervisor();
-    fs::write(world.path("go"), "").unwrap();
-    // Until it is reaped by its new parent, its status could still be read.
-    let process = PathBuf::from(format!("/proc/{pid}"));
-    until("the task is reaped", || !process.exists());
+    meanwhile(world, keeper);
     world.start();
     let record = world.subscribe().exit_of("unseen");
-    assert_eq!((record.outcome, record.ended_by), (LOST, EndedBy::Itself));
     assert!(record.started_at_us.is_some());
     assert!(!is_running(daemon));
+    record
+}
+
+#[test]
+fn a_task_that_ends_while_no_supervisor_runs_is_told_with_its_exit_code_and_its_daemon_swept() {
+    for mut world in [World::new(), World::without_groups()] {
+        let record = end_unwatched(&mut world, |world, keeper| {
+            fs::write(world.path("go"), "").unwrap();
+            until("the keeper has ended", || !is_running(keeper));
+        });
+        assert_eq!((record.outcome, record.ended_by), (Outcome::Exited { code: 21 }, EndedBy::Itself));
+        assert!(
+            record.usage.user_cpu_us.is_some()
+                && record.usage.peak_memory_bytes.is_some_and(|bytes| bytes > 0)
+        );
+    }
+}
+
+#[test]
+fn a_task_whose_keeper_somebody_kills_while_no_supervisor_runs_is_lost_and_swept() {
+    let mut world = World::new();
+    if world.groups().is_empty() {
+        return crate::harness::skip("without groups nobody knows what a killed keeper kept");
+    }
+    let record = end_unwatched(&mut world, |_, keeper| {
+        let pid = nix::unistd::Pid::from_raw(keeper);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        // Until it is reaped by its new parent, its status could still be read.
+        let process = PathBuf::from(format!("/proc/{keeper}"));
+        until("the keeper is reaped", || !process.exists());
+    });
+    assert_eq!((record.outcome, record.ended_by), (LOST, EndedBy::Itself));
+}
+
+#[test]
+fn a_keeper_is_no_more_than_that() {
+    let world = World::new();
+    let mut agent = world.subscribe();
+    let pid = agent.start(&spec("kept", &["sleep", "1000"])).unwrap();
+    let keeper = parent_of(pid);
+    let of = |file: &str| fs::read_to_string(format!("/proc/{keeper}/{file}")).unwrap();
+    assert_eq!(of("comm"), "muster-keeper\n");
+    assert_eq!(of("cmdline").trim_end_matches('\0'), "muster-keeper kept");
+    let held: Vec<_> = fs::read_dir(format!("/proc/{keeper}/fd"))
+        .unwrap()
+        .map(|entry| fs::read_link(entry.unwrap().path()).unwrap())
+        .collect();
+    assert_eq!(held, [fs::canonicalize(world.state()).unwrap().join("exits")]);
+    for group in of("cgroup").lines() {
+        assert!(!group.contains("task-kept"), "it stays out of the task's groups: {group}");
+    }
+    // Whatever else it is sent: only SIGKILL and SIGSTOP cannot be blocked.
+    for signal in nix::sys::signal::Signal::iterator() {
+        use nix::sys::signal::Signal::{SIGKILL, SIGSTOP};
+        if ![SIGKILL, SIGSTOP].contains(&signal) {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(keeper), signal).unwrap();
+        }
+    }
+    let rollup = of("smaps_rollup");
+    let kib = |name: &str| -> u64 {
+        let line = rollup.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    println!(
+        "a keeper: {} KiB resident, {} KiB its share, {} KiB its own",
+        kib("Rss:"),
+        kib("Pss:"),
+        kib("Private_Dirty:")
+    );
+    assert!(kib("Private_Dirty:") < 512, "{rollup}");
+    agent.kill("kept", "enough", 0).unwrap();
+    assert_eq!(agent.exit_of("kept").outcome, Outcome::Signaled { signal: 9, core_dumped: false });
+    until("the keeper is gone", || !is_running(keeper));
+}
+
+#[test]
+fn a_start_that_the_supervisors_end_interrupts_executes_nothing() {
+    let mut world = World::new();
+    let mut agent = world.connect();
+    let mut task = script("cut", "echo executed");
+    task.stdout = Some(world.path("out"));
+    // Whatever the instant: either nothing was executed and it says so, or it ran and its end is told.
+    let mut told = std::collections::BTreeMap::new();
+    for round in 0..30_u32 {
+        task.key = format!("cut-{round}").parse().unwrap();
+        let out = world.path(&format!("out-{round}"));
+        task.stdout = Some(out.clone());
+        agent.post(&Request::Start(Box::new(task.clone())));
+        let pause = std::time::Duration::from_micros(u64::from(round) * 60);
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < pause {
+            std::hint::spin_loop();
+        }
+        world.kill_supervisor();
+        world.start();
+        agent = world.subscribe();
+        if agent.list().is_empty() {
+            assert!(!out.exists(), "round {round}: it was executed and nobody knows");
+            *told.entry("never heard of").or_insert(0) += 1;
+            continue;
+        }
+        let record = agent.exit_of(task.key.as_str());
+        let wrote = fs::read_to_string(&out).unwrap_or_default();
+        match record.outcome {
+            Outcome::Exited { code: 0 } => {
+                assert_eq!(wrote, "executed\n", "round {round}");
+                *told.entry("ran").or_insert(0) += 1;
+            }
+            Outcome::Lost { reason: LostReason::LaunchInterrupted } => {
+                assert_eq!(wrote, "", "round {round}");
+                *told.entry("interrupted").or_insert(0) += 1;
+            }
+            other @ (Outcome::Exited { .. } | Outcome::Signaled { .. } | Outcome::Lost { .. }) => {
+                panic!("round {round}: {other:?}, wrote {wrote:?}")
+            }
+        }
+        agent.acknowledge(task.key.as_str());
+    }
+    println!("{told:?}");
 }
 
 #[test]
@@ -277,20 +390,4 @@ fn a_long_journal_is_rewritten_and_forgets_nothing_that_is_held() {
     assert_eq!(agent.exit_of("ended"), record);
     let running: Vec<_> = agent.list().into_iter().filter(|task| task.phase == Phase::Running).collect();
     assert_eq!((running.len(), running[0].pid), (1, pid));
-}
-
-#[test]
-fn many_tasks_are_taken_over_at_once() {
-    let mut world = World::new();
-    let mut agent = world.connect();
-    for number in 0..64 {
-        agent.start(&spec(&format!("many-{number}"), &["sleep", "1000"])).unwrap();
-    }
-    world.kill_supervisor();
-    let begun = std::time::Instant::now();
-    world.start();
-    let mut agent = world.subscribe();
-    let tasks = agent.list();
-    println!("64 tasks taken over in {:?}", begun.elapsed());
-    assert_eq!(tasks.iter().filter(|task| task.phase == Phase::Running).count(), 64);
 }
