@@ -11,6 +11,7 @@ use crate::deferred::Deferred;
 use crate::desk::Desk;
 use crate::directories;
 use crate::effect::{AgentMessage, DeadlineReason, Effect};
+use crate::health::Health;
 use crate::input::{
     Assignment, ControllerMessage, Input, Kill, KillReason, NodeSettings, SessionId, StartTaskSettings,
     Welcome,
@@ -21,6 +22,7 @@ use crate::life;
 use crate::reattach;
 use crate::record::Record;
 use crate::report::Report;
+use crate::restart::Restart;
 use crate::retention::BATCH_INTERVAL;
 use crate::start_task::{self, StartTask};
 use crate::time::{Monotonic, Now};
@@ -45,6 +47,8 @@ pub struct Agent {
     last: Now,
     gpus: u32,
     deferred: Deferred,
+    health: Health,
+    restart: Restart,
 }
 
 /// How the agent stands to the controller.
@@ -119,6 +123,8 @@ impl Agent {
             last: now,
             gpus: 0,
             deferred: Deferred::default(),
+            health: Health::default(),
+            restart: Restart::default(),
         }
     }
 
@@ -152,6 +158,8 @@ impl Agent {
         if self.may_begin(&desk) {
             admission::admit(&mut desk, self.gpus);
         }
+        let is_idle = self.is_idle(&desk);
+        self.restart.when_idle(&mut desk, is_idle);
         self.finish_stopping(&mut desk);
         let listener = match &self.session {
             Session::Live { id, .. } => Some(*id),
@@ -196,6 +204,9 @@ impl Agent {
             Input::Collected { subject, collected } => {
                 life::event(desk, &subject, Event::Collected(&collected), may_retry);
             }
+            Input::Health(errors) => self.health.tell(desk, errors),
+            Input::OverDisk { subject, over } => life::over_disk(desk, &subject, over),
+            Input::FreeDisk => directories::free(desk),
             Input::DeadlinePassed => {}
             Input::Stop => self.stop(desk, Then::Stop),
         }
@@ -231,9 +242,19 @@ impl Agent {
             }
             ControllerMessage::Acknowledge(number) => acknowledge(desk, number),
             ControllerMessage::Settings(settings) => self.settings(desk, &settings),
-            ControllerMessage::RunStartTask(settings) => self.run_start_task(desk, settings),
+            ControllerMessage::RunStartTask(settings) => {
+                // An order that came twice finds what it asked for done.
+                if !desk.ledger.start_task().is_some_and(|task| task.has_succeeded(&settings)) {
+                    self.run_start_task(desk, settings);
+                }
+            }
             ControllerMessage::RemoveDirectories(attempts) => directories::remove(desk, &attempts),
             ControllerMessage::Leave => self.stop(desk, Then::Leave),
+            ControllerMessage::Restart { reimage } => {
+                if self.stopping.is_none() {
+                    self.restart.order(desk, reimage, STOP_GRACE);
+                }
+            }
         }
     }
 
@@ -251,6 +272,7 @@ impl Agent {
         }
         reattach::judge(desk, &welcome.verdicts);
         self.settings(desk, &welcome.settings);
+        self.health.repeat(desk);
         desk.send_waiting();
     }
 
@@ -271,10 +293,26 @@ impl Agent {
 
     fn run_start_task(&self, desk: &mut Desk<'_>, settings: StartTaskSettings) {
         let runs = desk.ledger.start_task().is_some_and(|task| task.alive().is_some());
-        if self.supervised && self.stopping.is_none() && !runs {
+        if self.start_task_may_run() && !runs {
             let run = desk.ledger.next_run().max(1);
             life::begin_start_task(desk, StartTask::begin(settings, run, desk.now));
         }
+    }
+
+    /// Whether the start task may begin, or be tried again.
+    const fn start_task_may_run(&self) -> bool {
+        self.supervised && self.stopping.is_none() && !self.restart.waits()
+    }
+
+    /// Whether nothing is held that a restart of the machine would cut short or forget.
+    fn is_idle(&self, desk: &Desk<'_>) -> bool {
+        let ledger = &desk.ledger;
+        let start_task_lives = ledger.start_task().is_some_and(|task| task.alive().is_some());
+        self.stopping.is_none()
+            && !start_task_lives
+            && ledger.attempts().is_empty()
+            && self.deferred.iter().next().is_none()
+            && ledger.outbox().finished().next().is_none()
     }
 
     /// Whether attempts may begin: the node has a lease, reaches its supervisor and has passed its start task.
@@ -348,8 +386,7 @@ impl Agent {
         }
         if let Some(task) = desk.ledger.start_task()
             && task.retry_at().is_some_and(|at| at <= now)
-            && self.supervised
-            && self.stopping.is_none()
+            && self.start_task_may_run()
         {
             let retried = task.retried(desk.now);
             life::begin_start_task(desk, retried);
@@ -391,7 +428,7 @@ impl Agent {
         };
         let stop = self.stopping.filter(|stopping| !stopping.done).map(|stopping| stopping.deadline);
         let retry = self.ledger.start_task().and_then(StartTask::retry_at);
-        let retry = retry.filter(|_| self.supervised && self.stopping.is_none());
+        let retry = retry.filter(|_| self.start_task_may_run());
         let staging =
             self.ledger.attempts().values().filter_map(crate::attempt::Attempt::staging_deadline).min();
         [

@@ -6,7 +6,7 @@
 //!
 //! Invariant: an event that repeats or comes late changes nothing.  [late_and_repeated_events_change_nothing]
 
-use crate::input::{Assignment, Collected, Ended, EndedBy, Exit, KillReason, Terms};
+use crate::input::{Assignment, Collected, Ended, EndedBy, Exit, KillReason, OverDisk, Terms};
 use crate::subject::Subject;
 use crate::time::{Monotonic, Now};
 use muster_model::cause::FailureInfo;
@@ -25,6 +25,8 @@ pub struct Attempt {
     pub state: State,
     /// Why it is being ended, if it is.
     pub kill: Option<KillReason>,
+    /// How it stood to the disk, if it is being ended for that.
+    pub over_disk: Option<OverDisk>,
     /// Its terms, if they have changed since it was assigned.
     pub amended: Option<Terms>,
     /// The GPUs that are its own.
@@ -275,6 +277,7 @@ impl Attempt {
             order,
             state: State::Assigned,
             kill: None,
+            over_disk: None,
             amended: None,
             gpus: Vec::new(),
             disowned: false,
@@ -347,6 +350,7 @@ mod tests {
             end_time: Timestamp::EPOCH,
             usage: Usage::default(),
             oom_kills: 0,
+            refused_processes: 0,
         }
     }
 

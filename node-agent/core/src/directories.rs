@@ -12,6 +12,9 @@ use crate::record::Record;
 use crate::retention::{PREPARATION_KEPT, REMEMBERED_MIN};
 use muster_model::{AttemptId, TaskKey};
 
+/// Most directories that go at once because the disk needs the room: enough to help, few enough that most users never notice.
+const FREED_AT_ONCE: usize = 16;
+
 /// Removes directories before their time; that the attempts have ended is remembered on.
 pub(crate) fn remove(desk: &mut Desk<'_>, attempts: &[AttemptId]) {
     let retained = desk.ledger.retained();
@@ -23,6 +26,15 @@ pub(crate) fn remove(desk: &mut Desk<'_>, attempts: &[AttemptId]) {
         desk.record(Record::Ended { attempt, incarnation, keep_until });
     }
     remove_unused(desk, ended.into_iter().map(|(attempt, _)| attempt).collect());
+}
+
+/// Removes a few directories before their time, those whose time is nearest first: the disk needs the room.
+pub(crate) fn free(desk: &mut Desk<'_>) {
+    // What goes soon anyway may be gone already: it is only remembered.
+    let soon = desk.now.wall.after(REMEMBERED_MIN);
+    let needed = |attempt: &AttemptId| desk.ledger.needs(attempt);
+    let first = desk.ledger.retained().first_after(soon, needed, FREED_AT_ONCE);
+    remove(desk, &first);
 }
 
 /// Removes the directories whose time has come, but for those of job preparations that tasks need.

@@ -65,6 +65,11 @@ pub enum Effect {
     },
     /// Remove the directories of these attempts.
     RemoveDirectories(Vec<AttemptId>),
+    /// Nothing is held: restart the machine by the operator's command. A failure of the command is told as health.
+    Restart {
+        /// Whether it is set up anew instead.
+        reimage: bool,
+    },
     /// Everything has ended: forget the identity and exit.
     Leave,
     /// Everything has ended: end the supervisor and exit.

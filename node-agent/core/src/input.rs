@@ -6,6 +6,7 @@
 
 use crate::subject::Subject;
 use muster_model::cause::FailureInfo;
+use muster_model::node::NodeError;
 use muster_model::spec::RetryLimit;
 use muster_model::state::OnLeaseExpiry;
 use muster_model::{AttemptId, Excerpt, OutputEntry, TaskId, Timestamp, Usage};
@@ -59,10 +60,32 @@ pub enum Input {
         /// What was kept.
         collected: Box<Collected>,
     },
+    /// All that is wrong with the node now; nothing is when all is well. Said as often as the shell likes: what has not
+    /// changed is not news, so an error keeps its words and its time for as long as it lasts.
+    Health(Vec<NodeError>),
+    /// An attempt has used its share of the disk, or has to go because the node's disk runs full: it is ended for that. Said
+    /// before `Exited`, it also explains an end that comes just then by itself. Repeats mean nothing, and so does a start task.
+    OverDisk {
+        /// Whose.
+        subject: Subject,
+        /// What was measured.
+        over: OverDisk,
+    },
+    /// The node's disk has less than its reserve: directories of ended attempts go before their time, a few at once.
+    FreeDisk,
     /// The deadline that `Agent::next_deadline` named has passed. Everything due is dealt with.
     DeadlinePassed,
     /// The agent is to stop and take its tasks along.
     Stop,
+}
+
+/// How an attempt stood to the disk when it had to end for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverDisk {
+    /// The size that its directory may have; of an attempt without a limit, what the node had left for all.
+    pub limit_bytes: u64,
+    /// The size of its directory.
+    pub used_bytes: u64,
 }
 
 /// What the supervisor holds of one subject.
@@ -113,6 +136,11 @@ pub enum ControllerMessage {
     RemoveDirectories(Vec<AttemptId>),
     /// Leaves the pool.
     Leave,
+    /// Restarts the machine as soon as nothing is held.
+    Restart {
+        /// Whether it is set up anew instead.
+        reimage: bool,
+    },
 }
 
 /// The controller's first word of a session.
@@ -158,6 +186,10 @@ pub struct Assignment {
     pub retention: Duration,
     /// Memory limit in bytes, for the words of a failure.
     pub memory_limit_bytes: Option<u64>,
+    /// Most bytes in its directory, for the words of a failure.
+    pub disk_limit_bytes: Option<u64>,
+    /// Most processes and threads at a time, for the words of a failure.
+    pub process_limit: Option<u64>,
     /// Whether it has files to stage.
     pub has_files: bool,
     /// The job preparation task of its job: its directory stays for as long as the node holds this attempt.
@@ -200,6 +232,8 @@ pub enum KillReason {
     Terminated,
     /// It took longer than the attempt's wall-clock time before its command ran.
     WallClock,
+    /// Its directory reached its limit, or the node's disk ran full and it had grown most.
+    Disk,
     /// It is to run again elsewhere or later.
     Requeued,
     /// The agent stops and takes its tasks along, or the node leaves its pool.
@@ -216,7 +250,7 @@ impl KillReason {
     pub const fn publishes_nothing(self) -> bool {
         match self {
             Self::Requeued | Self::NodeStopping | Self::LeaseEnded | Self::Stale => true,
-            Self::Terminated | Self::WallClock => false,
+            Self::Terminated | Self::WallClock | Self::Disk => false,
         }
     }
 }
@@ -254,10 +288,12 @@ pub struct Exit {
     pub start_time: Option<Timestamp>,
     /// When it was seen to have ended.
     pub end_time: Timestamp,
-    /// What it used; staged and uploaded bytes are filled in by the core.
+    /// What it used, with the peak of its directory if that is limited; staged and uploaded bytes are filled in by the core.
     pub usage: Usage,
     /// How often the kernel killed a process of it for want of memory.
     pub oom_kills: u64,
+    /// How often it was refused a further process or thread by its limit.
+    pub refused_processes: u64,
 }
 
 /// How the main process ended.

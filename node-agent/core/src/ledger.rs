@@ -109,6 +109,11 @@ impl Ledger {
                     attempt.kill = Some(*reason);
                 }
             }
+            Record::OverDisk { attempt, over } => {
+                if let Some(attempt) = self.attempts.get_mut(attempt) {
+                    attempt.over_disk = Some(*over);
+                }
+            }
             Record::Disowned { attempt, disowned } => {
                 if let Some(attempt) = self.attempts.get_mut(attempt) {
                     attempt.disowned = *disowned;

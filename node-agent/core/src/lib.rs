@@ -6,7 +6,7 @@
 //!
 //! Start at [`agent`], which only dispatches; the rules live with their nouns: [`attempt`], [`admission`], [`lease`],
 //! [`reattach`], [`report`], [`start_task`], [`retention`], [`outcome`], [`work`]; in `deferred`, what happens when a task is
-//! deleted and made again.
+//! deleted and made again, in `health` what is wrong with the node, in `restart` the order to restart its machine.
 //!
 //! Invariant: of the effects of one input, journal records come first, so nothing is said that a restart could forget.
 
@@ -17,6 +17,7 @@ mod deferred;
 mod desk;
 mod directories;
 pub mod effect;
+mod health;
 pub mod input;
 pub mod lease;
 pub mod ledger;
@@ -25,6 +26,7 @@ pub mod outcome;
 pub mod reattach;
 pub mod record;
 pub mod report;
+mod restart;
 pub mod retention;
 pub mod start_task;
 pub mod subject;
@@ -34,7 +36,7 @@ pub mod work;
 pub use agent::{Agent, Violation};
 pub use effect::{AgentMessage, DeadlineReason, Effect, Hello};
 pub use input::{
-    Assignment, ControllerMessage, Input, KillReason, NodeSettings, SessionId, StartTaskSettings,
+    Assignment, ControllerMessage, Input, KillReason, NodeSettings, OverDisk, SessionId, StartTaskSettings,
 };
 pub use record::Record;
 pub use subject::Subject;

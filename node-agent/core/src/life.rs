@@ -6,7 +6,7 @@
 use crate::attempt::{self, Ending, Event, Grant, State, Step};
 use crate::desk::Desk;
 use crate::effect::Effect;
-use crate::input::{Amendment, Exit, KillReason, Terms};
+use crate::input::{Amendment, Exit, KillReason, OverDisk, Terms};
 use crate::outcome::{self, Limits};
 use crate::record::Record;
 use crate::report::Report;
@@ -101,6 +101,17 @@ pub(crate) fn kill_attempt(desk: &mut Desk<'_>, id: &AttemptId, reason: KillReas
     }
 }
 
+/// Ends an attempt for what it has on the disk. The first word of it counts: by the next its processes may be gone and its
+/// files with them.
+pub(crate) fn over_disk(desk: &mut Desk<'_>, subject: &Subject, over: OverDisk) {
+    let Subject::Attempt(id) = subject else { return };
+    let held = desk.ledger.attempt(id);
+    if held.is_some_and(|held| held.state.takes_slots() && held.over_disk.is_none()) {
+        desk.record(Record::OverDisk { attempt: id.clone(), over });
+        kill_attempt(desk, id, KillReason::Disk, Duration::ZERO);
+    }
+}
+
 /// Ends all attempts.
 pub(crate) fn kill_all(desk: &mut Desk<'_>, reason: KillReason, grace: Duration) {
     let all: Vec<_> = desk.ledger.attempts().keys().cloned().collect();
@@ -153,20 +164,32 @@ fn end_attempt(desk: &mut Desk<'_>, id: &AttemptId, ending: Ending) {
     let Some(attempt) = desk.ledger.attempt(id) else { return };
     let limits = Limits {
         memory_bytes: attempt.assignment.memory_limit_bytes,
+        disk_bytes: attempt.assignment.disk_limit_bytes,
+        over_disk: attempt.over_disk,
+        processes: attempt.assignment.process_limit,
         wall_clock: attempt.terms().wall_clock,
         elapsed: attempt.state.elapsed(desk.now),
     };
     let result = outcome::result(ending, attempt.kill, limits, attempt.state.staged_bytes(), desk.now.wall);
     let (retention, incarnation, disowned) =
         (attempt.terms().retention, attempt.incarnation(), attempt.disowned);
+    // What filled the node's disk must not go on doing so; the excerpts of its output are safe.
+    let frees_disk = attempt.over_disk.is_some() && attempt.assignment.disk_limit_bytes.is_none();
     let preparation =
         attempt.assignment.preparation.clone().map(|task| TaskKey { job: id.job.clone(), task });
-    note_end(desk, id, incarnation, retention);
+    note_end(desk, id, incarnation, if frees_disk { Duration::ZERO } else { retention });
     if !disowned {
         desk.report(Report::Finished { attempt: id.clone(), result: Box::new(result) });
     }
     if let Some(preparation) = preparation {
         keep_preparation(desk, &preparation);
+    }
+    // All attempts of a task share its directory.
+    let others =
+        desk.ledger.attempts_of(&id.task_key()).next().is_some() || desk.ledger.retained().later_than(id);
+    let is_shared = others || desk.ledger.needs(id);
+    if frees_disk && !is_shared {
+        desk.act(Effect::RemoveDirectories(vec![id.clone()]));
     }
 }
 

@@ -4,7 +4,7 @@
 //! recorded as the limit, not as the signal that enforced it.
 
 use crate::attempt::Ending;
-use crate::input::{Collected, Ended, EndedBy, Exit, KillReason};
+use crate::input::{Collected, Ended, EndedBy, Exit, KillReason, OverDisk};
 use muster_model::cause::FailureInfo;
 use muster_model::state::ExecutionResult;
 use muster_model::{AttemptResult, Cause, Timestamp, Usage};
@@ -15,10 +15,24 @@ use std::time::Duration;
 pub struct Limits {
     /// Bytes of memory.
     pub memory_bytes: Option<u64>,
+    /// Bytes in its directory.
+    pub disk_bytes: Option<u64>,
+    /// How it stood to the disk, if it was ended for that.
+    pub over_disk: Option<OverDisk>,
+    /// Processes and threads at a time.
+    pub processes: Option<u64>,
     /// Wall-clock time.
     pub wall_clock: Option<Duration>,
     /// How much of it had passed at the end.
     pub elapsed: Duration,
+}
+
+impl Limits {
+    /// The same with what is known of the directory's peak taken together.
+    fn with_peak(self, peak_bytes: u64) -> Self {
+        let more = |over: OverDisk| OverDisk { used_bytes: over.used_bytes.max(peak_bytes), ..over };
+        Self { over_disk: self.over_disk.map(more), ..self }
+    }
 }
 
 /// Makes the result of a life that has ended.
@@ -45,6 +59,7 @@ fn ran(
     staged_bytes: u64,
 ) -> AttemptResult {
     let Collected { stdout, stderr, outputs, uploaded_bytes, failure: upload_failure } = collected;
+    let limits = limits.with_peak(exit.usage.peak_disk_bytes);
     let unpublished = kill.filter(|reason| reason.publishes_nothing());
     let failure = match (why(exit, kill, limits), unpublished) {
         // An exit code says more than an upload that failed as well; the details have both.
@@ -68,7 +83,7 @@ fn ran(
         failure,
         start_time: exit.start_time,
         end_time: exit.end_time,
-        usage: Usage { staged_bytes, uploaded_bytes, ..exit.usage },
+        usage: Usage { staged_bytes, uploaded_bytes, peak_disk_bytes: peak_disk(exit, limits), ..exit.usage },
         stdout,
         stderr,
         outputs: if publishes { outputs } else { Vec::new() },
@@ -90,17 +105,19 @@ fn why(exit: &Exit, kill: Option<KillReason>, limits: Limits) -> Option<FailureI
         (EndedBy::Itself, Ended::Exited(_) | Ended::Signaled(_)) if exit.oom_kills > 0 => {
             Some(out_of_memory(exit, limits))
         }
-        (EndedBy::Itself, Ended::Exited(code)) => Some(
-            FailureInfo::new(Cause::ExitCode, format!("the command exited with code {code}"))
-                .with("exit_code", code),
-        ),
-        (EndedBy::Itself, Ended::Signaled(signal)) => Some(
-            FailureInfo::new(
-                Cause::Signal,
-                format!("signal {signal}{} ended the command; Muster did not send it", signal_name(signal)),
-            )
-            .with("signal", signal),
-        ),
+        // It failed because the disk was full, just before it would have been ended for that.
+        (EndedBy::Itself, Ended::Exited(_) | Ended::Signaled(_)) if kill == Some(KillReason::Disk) => {
+            Some(disk_full(limits))
+        }
+        (EndedBy::Itself, Ended::Exited(code)) => {
+            let words = format!("the command exited with code {code}");
+            Some(processes(Cause::ExitCode, words, exit, limits).with("exit_code", code))
+        }
+        (EndedBy::Itself, Ended::Signaled(signal)) => {
+            let name = signal_name(signal);
+            let words = format!("signal {signal}{name} ended the command; Muster did not send it");
+            Some(processes(Cause::Signal, words, exit, limits).with("signal", signal))
+        }
         (EndedBy::Itself, Ended::Rebooted) => {
             Some(FailureInfo::new(Cause::NodeLost, "the machine was rebooted while the command ran"))
         }
@@ -108,6 +125,55 @@ fn why(exit: &Exit, kill: Option<KillReason>, limits: Limits) -> Option<FailureI
             Cause::NodeLost,
             "the command ended while the node's supervisor was not running, so its exit code is not known",
         )),
+    }
+}
+
+/// The failure of a command by itself; one that ran into its process limit is told so, because few programs say it.
+fn processes(cause: Cause, words: String, exit: &Exit, limits: Limits) -> FailureInfo {
+    let Some(limit) = limits.processes.filter(|_| exit.refused_processes > 0) else {
+        return FailureInfo::new(cause, words);
+    };
+    let hits = exit.refused_processes;
+    let words = format!(
+        "{words}; its limit of {limit} processes and threads had refused it another {hits} times: raise pids_max or let it \
+         start fewer"
+    );
+    let failure = FailureInfo::new(cause, words).with("process_limit", limit);
+    let failure = match exit.usage.peak_processes {
+        0 => failure,
+        peak => failure.with("process_peak", peak),
+    };
+    failure.with("process_limit_hits", hits)
+}
+
+/// Most bytes that were seen in the directory.
+fn peak_disk(exit: &Exit, limits: Limits) -> u64 {
+    let seen = limits.over_disk.filter(|_| limits.disk_bytes.is_some()).map_or(0, |over| over.used_bytes);
+    exit.usage.peak_disk_bytes.max(seen)
+}
+
+fn disk_full(limits: Limits) -> FailureInfo {
+    let over = limits.over_disk;
+    let words = match (limits.disk_bytes, over) {
+        (Some(limit), _) => format!(
+            "the task's directory reached its limit of {limit} bytes: raise disk_bytes or let the task write less"
+        ),
+        (None, Some(OverDisk { limit_bytes, used_bytes })) => format!(
+            "the node's disk had {limit_bytes} bytes left, and of the tasks without a limit this one had grown most, to \
+             {used_bytes} bytes: give it disk_bytes, so that it is placed where there is enough"
+        ),
+        (None, None) => {
+            "the node's disk ran full: give the task disk_bytes, so that it is placed where there is \
+                         enough"
+                .to_owned()
+        }
+    };
+    let failure = FailureInfo::new(Cause::DiskFull, words);
+    match over {
+        Some(OverDisk { limit_bytes, used_bytes }) => {
+            failure.with("limit_bytes", limit_bytes).with("peak_bytes", used_bytes)
+        }
+        None => failure,
     }
 }
 
@@ -138,6 +204,7 @@ fn killed(reason: KillReason, limits: Limits) -> FailureInfo {
     match reason {
         KillReason::Terminated => FailureInfo::new(Cause::Terminated, "the task or its job was terminated"),
         KillReason::WallClock => wall_clock(limits),
+        KillReason::Disk => disk_full(limits),
         KillReason::Requeued => {
             FailureInfo::new(Cause::Terminated, "the attempt was ended so that the task can run again later")
         }
@@ -204,6 +271,7 @@ mod tests {
             end_time: Timestamp::EPOCH,
             usage: Usage::default(),
             oom_kills: 0,
+            refused_processes: 0,
         }
     }
 
@@ -223,6 +291,9 @@ mod tests {
             (Ended::Signaled(15), EndedBy::Requested, Some(KillReason::Terminated), Some(Cause::Terminated)),
             (Ended::Signaled(9), EndedBy::Requested, Some(KillReason::LeaseEnded), Some(Cause::NodeLost)),
             (Ended::Signaled(9), EndedBy::LeaseEnded, None, Some(Cause::NodeLost)),
+            (Ended::Signaled(9), EndedBy::Requested, Some(KillReason::Disk), Some(Cause::DiskFull)),
+            (Ended::Exited(1), EndedBy::Itself, Some(KillReason::Disk), Some(Cause::DiskFull)),
+            (Ended::Exited(0), EndedBy::Itself, Some(KillReason::Disk), None),
             (Ended::Signaled(9), EndedBy::Shutdown, None, Some(Cause::NodeLost)),
             (Ended::Rebooted, EndedBy::Itself, None, Some(Cause::NodeLost)),
             (Ended::Exited(0), EndedBy::Itself, Some(KillReason::LeaseEnded), Some(Cause::NodeLost)),
@@ -286,6 +357,7 @@ mod tests {
             memory_bytes: Some(100),
             wall_clock: Some(Duration::from_secs(2)),
             elapsed: Duration::from_secs(5),
+            ..Limits::default()
         };
         let usage = Usage { peak_memory_bytes: 99, ..Usage::default() };
         let ended = |by| Exit { usage, ..exit(Ended::Signaled(9), by) };
@@ -302,6 +374,47 @@ mod tests {
         );
         let raised = failure_of(EndedBy::WallClock, Limits { wall_clock: Some(Duration::MAX), ..limits });
         assert_eq!((raised.cause, detail(&raised, "limit_seconds")), (Cause::WallClock, None));
+    }
+
+    #[test]
+    fn a_full_directory_is_told_with_its_limit_and_what_was_in_it() {
+        let over = |used_bytes| Some(OverDisk { limit_bytes: 100, used_bytes });
+        let usage = Usage { peak_disk_bytes: 99, ..Usage::default() };
+        let told = |limits, used| {
+            let exit = Exit { usage, ..exit(Ended::Exited(1), EndedBy::Itself) };
+            let ending = Ending::Ran { exit, collected: Box::default() };
+            let limits = Limits { over_disk: over(used), ..limits };
+            let result = result(ending, Some(KillReason::Disk), limits, 0, Timestamp::EPOCH);
+            (result.failure.unwrap(), result.usage.peak_disk_bytes)
+        };
+        let own = Limits { disk_bytes: Some(100), ..Limits::default() };
+        for (used, peak) in [(101, 101), (98, 99)] {
+            let (failure, seen) = told(own, used);
+            assert_eq!(detail(&failure, "limit_bytes"), Some("100"));
+            assert_eq!((detail(&failure, "peak_bytes"), seen), (Some(peak.to_string().as_str()), peak));
+            assert!(failure.message.contains("its limit of 100 bytes"), "{}", failure.message);
+        }
+        let (failure, _) = told(Limits::default(), 5_000);
+        assert!(failure.message.contains("100 bytes left"), "{}", failure.message);
+        assert_eq!(detail(&failure, "peak_bytes"), Some("5000"));
+    }
+
+    #[test]
+    fn a_failed_command_that_hit_its_process_limit_is_told_so() {
+        let usage = Usage { peak_processes: 16, ..Usage::default() };
+        let refused = Exit { usage, refused_processes: 3, ..exit(Ended::Exited(254), EndedBy::Itself) };
+        let limits = Limits { processes: Some(16), ..Limits::default() };
+        let failure = result_of(refused.clone(), Collected::default(), limits).failure.unwrap();
+        assert_eq!(failure.cause, Cause::ExitCode);
+        for (name, value) in [("process_limit", "16"), ("process_peak", "16"), ("process_limit_hits", "3")] {
+            assert_eq!(detail(&failure, name), Some(value));
+        }
+        assert!(failure.message.contains("pids_max"), "{}", failure.message);
+        let fine = Exit { refused_processes: 0, ..refused.clone() };
+        let failure = result_of(fine, Collected::default(), limits).failure.unwrap();
+        assert_eq!(detail(&failure, "process_limit"), None);
+        let worked = Exit { ended: Ended::Exited(0), ..refused };
+        assert_eq!(result_of(worked, Collected::default(), limits).failure, None);
     }
 
     #[test]

@@ -91,6 +91,7 @@ pub(crate) fn supervised(desk: &mut Desk<'_>, held: Vec<Supervised>, first: bool
                     end_time: desk.now.wall,
                     usage: Usage::default(),
                     oom_kills: 0,
+                    refused_processes: 0,
                 };
                 life::event(desk, &subject, Event::Exited(&exit), may_retry);
             }

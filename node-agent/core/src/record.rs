@@ -4,7 +4,7 @@
 //! becomes bytes is the daemon's business; it writes the plan beside `Accepted`.
 
 use crate::attempt::{Attempt, State};
-use crate::input::{KillReason, NodeSettings, Terms};
+use crate::input::{KillReason, NodeSettings, OverDisk, Terms};
 use crate::report::NumberedReport;
 use crate::start_task::StartTask;
 use crate::time::Monotonic;
@@ -42,6 +42,13 @@ pub enum Record {
         attempt: AttemptId,
         /// Why.
         reason: KillReason,
+    },
+    /// An attempt has used its share of the disk; that it is ended for it is another record.
+    OverDisk {
+        /// Which.
+        attempt: AttemptId,
+        /// What was measured.
+        over: OverDisk,
     },
     /// Whether the controller still counts an attempt.
     Disowned {

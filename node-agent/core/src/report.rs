@@ -3,7 +3,7 @@
 //! Delivery is at least once and in the order of the numbers; the controller applies each once. How many wait is bounded
 //! by what the node holds: without a session no attempt is accepted.
 
-use muster_model::node::StartTaskInfo;
+use muster_model::node::{NodeError, StartTaskInfo};
 use muster_model::state::AttemptPhase;
 use muster_model::{AttemptId, AttemptResult, Timestamp};
 use std::collections::BTreeMap;
@@ -35,17 +35,19 @@ pub enum Report {
     Recalled(AttemptId),
     /// The start task started or ended.
     StartTask(Box<StartTaskInfo>),
+    /// All that is wrong with the node; nothing is when all is well again.
+    Health(Vec<NodeError>),
 }
 
 impl Report {
-    /// The attempt that it is about; `None` for the start task.
+    /// The attempt that it is about; `None` for the start task and the node.
     #[must_use]
     pub const fn attempt(&self) -> Option<&AttemptId> {
         match self {
             Self::Progress { attempt, .. } | Self::Finished { attempt, .. } | Self::Recalled(attempt) => {
                 Some(attempt)
             }
-            Self::StartTask(_) => None,
+            Self::StartTask(_) | Self::Health(_) => None,
         }
     }
 }
@@ -94,14 +96,23 @@ impl Outbox {
     pub fn finished(&self) -> impl Iterator<Item = &AttemptId> + '_ {
         self.waiting.values().filter_map(|report| match report {
             Report::Finished { attempt, .. } => Some(attempt),
-            Report::Progress { .. } | Report::Recalled(_) | Report::StartTask(_) => None,
+            Report::Progress { .. } | Report::Recalled(_) | Report::StartTask(_) | Report::Health(_) => None,
         })
     }
 
-    /// Keeps a report; numbers below one that was kept before are taken as they are.
+    /// Keeps a report; numbers below one that was kept before are taken as they are. A word about health says all, so an
+    /// earlier one goes: a node without a session that gets ill and well again does not fill its journal.
     pub(crate) fn keep(&mut self, numbered: NumberedReport) {
+        if matches!(numbered.report, Report::Health(_)) {
+            self.waiting.retain(|_, report| !matches!(report, Report::Health(_)));
+        }
         self.next = self.next.max(numbered.number.saturating_add(1));
         self.waiting.insert(numbered.number, numbered.report);
+    }
+
+    /// Whether something waits about the node's health.
+    pub(crate) fn tells_of_health(&self) -> bool {
+        self.waiting.values().any(|report| matches!(report, Report::Health(_)))
     }
 
     /// Forgets everything up to a number.
@@ -146,5 +157,16 @@ mod tests {
         assert_eq!((outbox.oldest(), outbox.next_number()), (3, 5));
         outbox.acknowledge(u64::MAX);
         assert_eq!((outbox.oldest(), outbox.next_number()), (5, 5));
+    }
+
+    #[test]
+    fn of_words_about_health_the_last_one_waits() {
+        let mut outbox = Outbox::default();
+        outbox.keep(progress(1));
+        for number in 2..=4 {
+            outbox.keep(NumberedReport { number, report: Report::Health(Vec::new()) });
+        }
+        assert!(outbox.tells_of_health());
+        assert_eq!(outbox.waiting().map(|r| r.number).collect::<Vec<_>>(), [1, 4]);
     }
 }

@@ -114,6 +114,17 @@ impl Retained {
             .collect()
     }
 
+    /// The first so many attempts whose directories go after a time, but for those that must stay.
+    pub fn first_after(
+        &self,
+        time: Timestamp,
+        needed: impl Fn(&AttemptId) -> bool,
+        most: usize,
+    ) -> Vec<AttemptId> {
+        let later = self.by_time.iter().skip_while(|(until, _)| *until <= time);
+        later.map(|(_, attempt)| attempt).filter(|attempt| !needed(attempt)).take(most).cloned().collect()
+    }
+
     /// The attempts whose time has come though they must stay.
     pub fn overdue(&self, now: Timestamp, needed: impl Fn(&AttemptId) -> bool) -> Vec<AttemptId> {
         let due = self.by_time.iter().take_while(|(time, _)| *time <= now);

@@ -91,6 +91,13 @@ impl StartTask {
         }
     }
 
+    /// Whether it has succeeded as these settings want it.
+    #[must_use]
+    pub fn has_succeeded(&self, settings: &StartTaskSettings) -> bool {
+        let is_done = self.stage == Stage::Done && self.info.result == Some(ExecutionResult::Success);
+        is_done && self.settings.version == settings.version
+    }
+
     /// When it is tried again, if it waits for that.
     #[must_use]
     pub const fn retry_at(&self) -> Option<Monotonic> {

@@ -74,7 +74,8 @@ mod tests {
 
     fn exit(ended: Ended, by: EndedBy) -> Exit {
         let (start_time, end_time) = (Some(Timestamp::EPOCH), Timestamp::EPOCH);
-        Exit { ended, by, start_time, end_time, usage: Usage::default(), oom_kills: 0 }
+        let usage = Usage::default();
+        Exit { ended, by, start_time, end_time, usage, oom_kills: 0, refused_processes: 0 }
     }
 
     #[test]

@@ -8,11 +8,12 @@
 use muster_agent_core::effect::{AgentMessage, Effect};
 use muster_agent_core::input::{
     Amendment, Assignment, Collected, ControllerMessage, Ended, EndedBy, Exit, Input, Kill, KillReason,
-    NodeSettings, Supervised, SupervisedState, Terms, Verdict, Welcome,
+    NodeSettings, OverDisk, Supervised, SupervisedState, Terms, Verdict, Welcome,
 };
 use muster_agent_core::ledger::{Ledger, Occupancy};
 use muster_agent_core::report::Report;
 use muster_agent_core::{Agent, Monotonic, Now, Record, Subject};
+use muster_model::node::NodeError;
 use muster_model::state::OnLeaseExpiry;
 use muster_model::{AttemptId, Cause, FailureInfo, Timestamp, Usage};
 use proptest::prelude::*;
@@ -70,6 +71,18 @@ enum Op {
     },
     Crash,
     SupervisorAgain,
+    /// Any of what the node holds has too much on the disk, whatever it is doing.
+    OverDisk {
+        which: usize,
+    },
+    /// So many things are wrong with the node.
+    Health {
+        errors: usize,
+    },
+    Restart {
+        reimage: bool,
+    },
+    FreeDisk,
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -96,6 +109,10 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => (0..25u64).prop_map(|seconds| Op::Pass { seconds }),
         1 => Just(Op::Crash),
         1 => Just(Op::SupervisorAgain),
+        1 => any::<usize>().prop_map(|which| Op::OverDisk { which }),
+        1 => (0..3_usize).prop_map(|errors| Op::Health { errors }),
+        1 => any::<bool>().prop_map(|reimage| Op::Restart { reimage }),
+        1 => Just(Op::FreeDisk),
     ];
     prop::collection::vec(op, 1..120)
 }
@@ -120,10 +137,30 @@ struct World {
     disowned: BTreeSet<(AttemptId, u64)>,
     numbers: BTreeSet<u64>,
     held: Vec<AttemptId>,
+    /// What the last report about the node's health said.
+    health: Option<usize>,
+    restarts_ordered: u32,
+    restarts: u32,
 }
 
 fn attempt(task: u8, number: u32) -> AttemptId {
     AttemptId { job: "job".parse().unwrap(), task: format!("t{task}").parse().unwrap(), number }
+}
+
+fn assignment(task: u8, incarnation: u64, number: u32) -> Assignment {
+    Assignment {
+        attempt: attempt(task, number),
+        incarnation,
+        slots: 0,
+        gpus: 0,
+        wall_clock: (task == 0).then_some(Duration::from_secs(40)),
+        retention: Duration::from_secs(1),
+        memory_limit_bytes: None,
+        disk_limit_bytes: (task < 3).then_some(1_000),
+        process_limit: None,
+        has_files: task.is_multiple_of(2),
+        preparation: (task > 2).then(|| "t1".parse().unwrap()),
+    }
 }
 
 fn settings() -> NodeSettings {
@@ -152,6 +189,9 @@ impl World {
             disowned: BTreeSet::new(),
             numbers: BTreeSet::new(),
             held: Vec::new(),
+            health: None,
+            restarts_ordered: 0,
+            restarts: 0,
         };
         world.feed(Input::Supervised(Vec::new()));
         world.connect(0);
@@ -190,38 +230,44 @@ impl World {
         }
     }
 
+    /// Keeps a record, and the books beside it.
+    fn write(&mut self, record: Record) {
+        match &record {
+            Record::Accepted(held) => {
+                self.incarnations.insert(held.id().clone(), held.incarnation());
+            }
+            Record::Ended { attempt, incarnation, .. } => {
+                self.incarnations.insert(attempt.clone(), *incarnation);
+            }
+            Record::Disowned { attempt, disowned } => {
+                let name = (attempt.clone(), self.incarnations[attempt]);
+                if *disowned {
+                    self.disowned.insert(name);
+                } else {
+                    self.disowned.remove(&name);
+                }
+            }
+            _ => {}
+        }
+        if let Record::Reported(report) = &record {
+            assert!(self.numbers.insert(report.number), "a number is used twice");
+            if let Report::Health(errors) = &report.report {
+                self.health = Some(errors.len());
+            }
+            if let Report::Finished { attempt, .. } = &report.report {
+                let name = (attempt.clone(), self.incarnations[attempt]);
+                assert!(!self.disowned.contains(&name), "{attempt} is nobody's and its end was told");
+                let times = self.finished.entry(name).or_default();
+                *times += 1;
+                assert_eq!(*times, 1, "{attempt} finished twice");
+            }
+        }
+        self.journal.push(record);
+    }
+
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Append(record) => {
-                match &record {
-                    Record::Accepted(held) => {
-                        self.incarnations.insert(held.id().clone(), held.incarnation());
-                    }
-                    Record::Ended { attempt, incarnation, .. } => {
-                        self.incarnations.insert(attempt.clone(), *incarnation);
-                    }
-                    Record::Disowned { attempt, disowned } => {
-                        let name = (attempt.clone(), self.incarnations[attempt]);
-                        if *disowned {
-                            self.disowned.insert(name);
-                        } else {
-                            self.disowned.remove(&name);
-                        }
-                    }
-                    _ => {}
-                }
-                if let Record::Reported(report) = &record {
-                    assert!(self.numbers.insert(report.number), "a number is used twice");
-                    if let Report::Finished { attempt, .. } = &report.report {
-                        let name = (attempt.clone(), self.incarnations[attempt]);
-                        assert!(!self.disowned.contains(&name), "{attempt} is nobody's and its end was told");
-                        let times = self.finished.entry(name).or_default();
-                        *times += 1;
-                        assert_eq!(*times, 1, "{attempt} finished twice");
-                    }
-                }
-                self.journal.push(record);
-            }
+            Effect::Append(record) => self.write(record),
             Effect::Send { message, .. } => match message {
                 AgentMessage::Hello(hello) => {
                     self.held = hello.held.into_iter().map(|held| held.attempt).collect()
@@ -259,6 +305,12 @@ impl World {
             }
             Effect::Stage(_) | Effect::Collect { .. } => self.waiting.push(effect),
             Effect::Cancel(_) | Effect::RemoveDirectories(_) => {}
+            Effect::Restart { .. } => {
+                self.restarts += 1;
+                assert!(self.restarts <= self.restarts_ordered, "nobody ordered a restart");
+                assert!(self.running.is_empty() && self.agent.ledger().attempts().is_empty());
+                assert_eq!(self.agent.ledger().outbox().finished().count(), 0, "results would be forgotten");
+            }
             Effect::Leave | Effect::Stopped => panic!("nobody asked for {effect:?}"),
         }
     }
@@ -273,6 +325,7 @@ impl World {
                 end_time: self.now.wall,
                 usage: Usage::default(),
                 oom_kills: 0,
+                refused_processes: 0,
             };
             self.exited.insert(subject.clone(), exit);
         }
@@ -363,23 +416,35 @@ impl World {
         assert!(kept.is_none_or(|kept| self.session.is_none() || kept == terms.retention));
     }
 
+    fn over_disk(&mut self, which: usize) {
+        let held: Vec<_> = self.agent.ledger().attempts().values().map(|held| held.subject()).collect();
+        if !held.is_empty() {
+            let over = OverDisk { limit_bytes: 1_000, used_bytes: 1_000 };
+            self.feed(Input::OverDisk { subject: held[which % held.len()].clone(), over });
+        }
+    }
+
+    fn tell_health(&mut self, errors: usize) {
+        let error = NodeError {
+            code: NodeError::DISK_PRESSURE.to_owned(),
+            message: "full".to_owned(),
+            details: Vec::new(),
+            time: Timestamp::EPOCH,
+        };
+        self.feed(Input::Health(vec![error; errors]));
+        assert_eq!(self.health, Some(errors), "it is not told how the node is");
+        let waiting = self.agent.ledger().outbox().waiting();
+        let told = waiting.filter(|waits| matches!(waits.report, Report::Health(_))).count();
+        assert!(told <= 1, "words about health pile up");
+    }
+
     fn run(&mut self, op: Op) {
         match op {
             Op::Assign { task, incarnation, number, .. }
                 if !self.may_be_assigned(&attempt(task, number), incarnation) => {}
             Op::Kill { task, number, .. } if !self.may_be_killed(&attempt(task, number)) => {}
             Op::Assign { task, incarnation, number, slots, gpus, repeat } => {
-                let assignment = Assignment {
-                    attempt: attempt(task, number),
-                    incarnation,
-                    slots,
-                    gpus,
-                    wall_clock: (task == 0).then_some(Duration::from_secs(40)),
-                    retention: Duration::from_secs(1),
-                    memory_limit_bytes: None,
-                    has_files: task % 2 == 0,
-                    preparation: (task > 2).then(|| "t1".parse().unwrap()),
-                };
+                let assignment = Assignment { slots, gpus, ..assignment(task, incarnation, number) };
                 let copies = if repeat { 2 } else { 1 };
                 self.say(ControllerMessage::Assign(vec![assignment; copies]));
             }
@@ -431,6 +496,15 @@ impl World {
                 let held = self.supervised();
                 self.feed(held);
             }
+            Op::OverDisk { which } => self.over_disk(which),
+            Op::Health { errors } => self.tell_health(errors),
+            Op::FreeDisk => self.feed(Input::FreeDisk),
+            Op::Restart { reimage } => {
+                if self.session.is_some() {
+                    self.restarts_ordered += 1;
+                }
+                self.say(ControllerMessage::Restart { reimage });
+            }
         }
     }
 
@@ -471,6 +545,10 @@ impl World {
         let last = self.numbers.last().copied().unwrap_or(0);
         self.say(ControllerMessage::Acknowledge(last));
         assert_eq!(self.agent.ledger().outbox().waiting().count(), 0);
+        let before = self.restarts;
+        self.restarts_ordered += 1;
+        self.say(ControllerMessage::Restart { reimage: false });
+        assert_eq!(self.restarts, before + 1, "nothing is held, and the order is not carried out");
     }
 }
 

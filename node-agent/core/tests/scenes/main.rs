@@ -1,10 +1,11 @@
 //! Short scenes that a random walk rarely plays: the start task, the policy keep, stopping, directories.
 //!
 //! Each drives one agent by hand through its inputs; what is common to them is `Scene`. Random lives are in `properties`,
-//! tasks that are made again under an old id in `remade`.
+//! tasks that are made again under an old id in `remade`, what is about the node as a whole in `node`.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "tests")]
 
+mod node;
 mod remade;
 
 use muster_agent_core::admission::SLOTLESS_MAX;
@@ -44,6 +45,8 @@ fn assignment(task: &str) -> Assignment {
         wall_clock: Some(Duration::from_secs(300)),
         retention: Duration::from_secs(600),
         memory_limit_bytes: None,
+        disk_limit_bytes: None,
+        process_limit: None,
         has_files: false,
         preparation: None,
     }
@@ -63,7 +66,8 @@ fn start_task(retries: u32) -> StartTaskSettings {
 
 fn exit(ended: Ended, by: EndedBy) -> Exit {
     let (start_time, end_time) = (Some(Timestamp::EPOCH), Timestamp::EPOCH);
-    Exit { ended, by, start_time, end_time, usage: Usage::default(), oom_kills: 0 }
+    let usage = Usage::default();
+    Exit { ended, by, start_time, end_time, usage, oom_kills: 0, refused_processes: 0 }
 }
 
 impl Scene {
