@@ -1,169 +1,47 @@
-//! The agent's settings: the list of keys, the command line, and the rules between them.
+//! The agent's settings: the rules between them, and what has passed.
 //!
 //! Layers (defaults, file, environment `MUSTER_AGENT__*`, flags) come from `muster_runtime::config`, and so does the
-//! list of everything that is wrong at once. A [`Config`] in hand has passed every rule.
+//! list of everything that is wrong at once. The keys are listed in `table`, read into `given`; `args` is the command line. A
+//! [`Config`] in hand has passed every rule.
 
+mod args;
+mod given;
 mod named;
+mod table;
+mod url;
 
-use self::named::Named;
-use crate::launch::Users;
-use clap::Parser;
+pub(crate) use self::args::Args;
+use self::given::{IsolationPlaces, Settings};
+use self::table::SETTINGS;
+pub(crate) use self::url::ControllerUrl;
+use crate::disk::Choice;
+use crate::hooks::HookSettings;
+use crate::launch::LimitSettings;
+use crate::users::UserSettings;
 use muster_model::{NamedCounts, limits};
-use muster_runtime::config::{ByteSize, Draft, Layers, Problems, Setting};
+use muster_proto::command_line;
+use muster_runtime::config::{ByteSize, Draft, Layers, Problems};
 use muster_runtime::secret::Secret;
 use muster_runtime::telemetry::LogSettings;
-use muster_runtime::tls::ServerName;
-use serde::Deserialize;
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Variables are called `MUSTER_AGENT__ROOT`, `MUSTER_AGENT__LOG__LEVEL` and so on.
 const ENVIRONMENT_PREFIX: &str = "MUSTER_AGENT";
 /// Largest file that a join token is read from: a token has some 200 characters.
 const TOKEN_FILE_BYTES_MAX: u64 = 4096;
-
-/// The keys, with their defaults.
-const SETTINGS: &[Setting] = &[
-    Setting::required(
-        "root",
-        "/var/lib/muster-agent",
-        "Directory of the node: task directories, cache, identity. Made if it is not there.",
-    ),
-    Setting::required(
-        "controller",
-        "https://muster.example.org:7141",
-        "URL of the controller's address for nodes.",
-    ),
-    Setting::optional("token", "A join token, needed until the node has joined.").secret(),
-    Setting::optional("token_file", "A file that holds a join token, instead of `token`."),
-    Setting::optional(
-        "supervisor",
-        "Path of the program muster-supervisor. Without it, the one beside this program.",
-    ),
-    Setting::new(
-        "cgroup_root",
-        "auto",
-        "Parent control group of tasks: auto, none (no limits can be enforced), or a name; see muster-supervisor --help.",
-    ),
-    Setting::new(
-        "task_uid",
-        "64000",
-        "User id that tasks run as when the agent is root, unless they are administrators.",
-    ),
-    Setting::new("task_gid", "64000", "Group id of the same."),
-    Setting::new("cache_size_max", "20G", "How much of the disk the cache of resource files may take."),
-    Setting::new(
-        "allow_link_local",
-        "false",
-        "Whether resource files may come from link-local addresses, where clouds keep their credentials.",
-    ),
-    Setting::optional(
-        "resources.gpus",
-        "How many GPUs tasks may ask for, numbered from 0. Without it, as many as there are devices /dev/nvidia0 and so on.",
-    ),
-    Setting::new(
-        "resources.named",
-        "",
-        "What else tasks may ask for on this node, by names of your own: a table such as { licence = 4 }, or licence=4,tape-drive=1.",
-    ),
-    Setting::optional(
-        "ready_file",
-        "A file that is written (JSON) when the node has connected for the first time.",
-    ),
-    Setting::new(
-        "stop_tasks_on_exit",
-        "false",
-        "Whether tasks and supervisor are ended with the agent; otherwise they run on and the next agent takes them over.",
-    ),
-    Setting::new(
-        "log.level",
-        "info",
-        "Least level of log lines, or filters such as info,muster_agent=debug.",
-    ),
-    Setting::new("log.format", "auto", "Form of log lines: auto, human, compact or json."),
-    Setting::optional("log.file", "File to log to instead of standard error."),
-];
-
-/// The node agent of Muster: makes this machine a compute node of a pool and runs its tasks.
-///
-/// The first time it needs a join token (`muster token create POOL` prints one); then it has an identity of its own.
-/// It needs no inbound connection. Tasks are kept by muster-supervisor, which the agent starts and which outlives it:
-/// stopping or upgrading the agent leaves running tasks running.
-#[derive(Debug, Parser)]
-#[command(name = "muster-agent", version, max_term_width = 110, after_help = AFTER_HELP)]
-pub(crate) struct Args {
-    /// Directory of the node: task directories, cache, identity
-    #[arg(long, value_name = "DIR")]
-    root: Option<String>,
-    /// URL of the controller's address for nodes, https://HOST:PORT
-    #[arg(long, value_name = "URL")]
-    controller: Option<String>,
-    /// A join token; safer in a file or in the environment, where other users cannot see it
-    #[arg(long, value_name = "TOKEN", conflicts_with = "token_file")]
-    token: Option<String>,
-    /// A file that holds a join token
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<String>,
-    /// Path of the program muster-supervisor; without it, the one beside this program
-    #[arg(long, value_name = "FILE")]
-    supervisor: Option<String>,
-    /// Parent control group of tasks: auto, none, or a name
-    #[arg(long, value_name = "NAME")]
-    cgroup_root: Option<String>,
-    /// A file to write (JSON) when the node has connected for the first time
-    #[arg(long, value_name = "FILE")]
-    ready_file: Option<String>,
-    /// End tasks and supervisor with the agent
-    #[arg(long)]
-    stop_tasks_on_exit: bool,
-    /// A TOML file with settings
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Any setting by its key; may be given several times
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    settings: Vec<String>,
-    /// Check the settings, print them with their origin, and exit
-    #[arg(long)]
-    pub(crate) check_config: bool,
-}
-
-const AFTER_HELP: &str = "\
-Every setting can be given in a file (--config), as a variable such as MUSTER_AGENT__TASK_UID, or by --set KEY=VALUE.
---check-config prints all of them. MUSTER_LOG sets the log level.
-
-Examples:
-  muster-agent --root /var/lib/muster-agent --controller https://muster.example.org:7141 --token-file token
-  muster-agent --root ./node1 --controller https://127.0.0.1:7141 --token mjt1.... --cgroup-root none
-
-Signals: SIGTERM stops the agent and leaves tasks running, unless --stop-tasks-on-exit is given.";
-
-/// The settings as they are read.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settings {
-    root: PathBuf,
-    controller: String,
-    token: Option<Secret>,
-    token_file: Option<PathBuf>,
-    supervisor: Option<PathBuf>,
-    cgroup_root: String,
-    task_uid: u32,
-    task_gid: u32,
-    cache_size_max: ByteSize,
-    allow_link_local: bool,
-    resources: ResourceSettings,
-    ready_file: Option<PathBuf>,
-    stop_tasks_on_exit: bool,
-    log: LogSettings,
-}
-
-/// What the node has that is not measured.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ResourceSettings {
-    gpus: Option<u32>,
-    named: Named,
-}
+/// Most paths of one setting: each is a mount of every task.
+const PLACES_MAX: usize = 16;
+/// Largest limit of processes: the kernel's own bound on their ids.
+const PIDS_MAX: u32 = 4_194_304;
+/// Open files that programs need at least, and the most that the kernel counts.
+const OPEN_FILES: RangeInclusive<u64> = 64..=1_073_741_816;
+/// Clocks that agree within this are as good as can be told over a network.
+const CLOCK_SKEW_MIN: Duration = Duration::from_secs(1);
+/// Measuring more often than this costs more than it tells.
+const METRICS_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// Settings that have passed every rule.
 #[derive(Debug, Clone)]
@@ -173,7 +51,19 @@ pub(crate) struct Config {
     pub(crate) token: Option<Secret>,
     pub(crate) supervisor: PathBuf,
     pub(crate) cgroup_root: String,
-    pub(crate) users: Users,
+    pub(crate) users: UserSettings,
+    /// Directories that tasks may write to at every isolation level.
+    pub(crate) writable: Vec<PathBuf>,
+    /// What no isolated task may see: the agent's own files with secrets, and what the operator adds.
+    pub(crate) hidden: Vec<PathBuf>,
+    pub(crate) limits: LimitSettings,
+    pub(crate) disk_limit: Choice,
+    /// `None`: a share of the disk.
+    pub(crate) disk_reserve_bytes: Option<u64>,
+    pub(crate) clock_skew_max: Duration,
+    pub(crate) hooks: HookSettings,
+    /// `None`: nothing is measured.
+    pub(crate) metrics_interval: Option<Duration>,
     pub(crate) cache_bytes_max: u64,
     pub(crate) allow_link_local: bool,
     /// `None`: those that are found.
@@ -182,30 +72,6 @@ pub(crate) struct Config {
     pub(crate) ready_file: Option<PathBuf>,
     pub(crate) stop_tasks_on_exit: bool,
     pub(crate) log: LogSettings,
-}
-
-/// Where the controller is.
-#[derive(Debug, Clone)]
-pub(crate) struct ControllerUrl {
-    /// As it was given, without a trailing slash.
-    pub(crate) url: String,
-    /// `host:port`.
-    pub(crate) address: String,
-    /// The name that its certificate must have.
-    pub(crate) server_name: ServerName<'static>,
-}
-
-impl ControllerUrl {
-    /// Reads `https://HOST:PORT`.
-    fn parse(text: &str) -> Option<Self> {
-        let rest = text.trim_end_matches('/');
-        let address = rest.strip_prefix("https://")?;
-        let (host, port) = address.rsplit_once(':')?;
-        let _port: u16 = port.parse().ok().filter(|port| *port > 0)?;
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let server_name = ServerName::try_from(bare.to_owned()).ok()?;
-        Some(Self { url: rest.to_owned(), address: address.to_owned(), server_name })
-    }
 }
 
 /// Reads all layers.
@@ -251,12 +117,11 @@ impl Config {
         if settings.root.as_os_str().is_empty() {
             draft.wrong("root", "is empty", "name a directory");
         }
-        if settings.task_uid == 0 {
-            draft.wrong("task_uid", "is root", "choose an unprivileged user id, for example 64000");
-        }
-        if settings.task_gid == 0 {
-            draft.wrong("task_gid", "is root's group", "choose an unprivileged group id, for example 64000");
-        }
+        check_users(&mut draft, &settings);
+        check_paths(&mut draft, &settings.isolation);
+        let reboot = hook(&mut draft, "hooks.reboot", settings.hooks.reboot.as_deref());
+        let reimage = hook(&mut draft, "hooks.reimage", settings.hooks.reimage.as_deref());
+        check_limits(&mut draft, &settings);
         if settings.resources.gpus.is_some_and(|gpus| gpus > limits::GPUS_MAX) {
             draft.wrong(
                 "resources.gpus",
@@ -268,32 +133,10 @@ impl Config {
             draft.wrong("resources.named", error, "write for example { licence = 4 }");
             NamedCounts::default()
         });
-        let token = match (&settings.token, &settings.token_file) {
-            (Some(_), Some(_)) => {
-                draft.wrong("token_file", "is given beside a token", "give one of them");
-                None
-            }
-            (Some(token), None) => Some(token.clone()),
-            (None, Some(path)) => match read_token(path) {
-                Ok(token) => Some(token),
-                Err(error) => {
-                    let remedy = "name a readable file that holds a join token and nothing else";
-                    draft.wrong("token_file", format!("cannot be read: {error}"), remedy);
-                    None
-                }
-            },
-            (None, None) => None,
-        };
+        let disk_limit = check_disk(&mut draft, &settings);
+        let token = token(&mut draft, &settings);
         let supervisor = settings.supervisor.clone().unwrap_or_else(supervisor_beside_us);
-        let entries = draft.entries().map(|entry| {
-            format!(
-                "{} = {}  # {}\n",
-                entry.key,
-                entry.value.as_deref().unwrap_or("(not shown or not set)"),
-                entry.origin
-            )
-        });
-        let listing: String = entries.collect();
+        let listing = listing(&draft);
         // Without problems there is a controller; with problems this ends here.
         let (settings, Some(controller)) = (draft.finish()?, controller) else { return Err(Problems::new()) };
         let privileged = nix::unistd::geteuid().is_root();
@@ -303,7 +146,27 @@ impl Config {
             token,
             supervisor,
             cgroup_root: settings.cgroup_root,
-            users: Users { privileged, task_uid: settings.task_uid, task_gid: settings.task_gid },
+            users: UserSettings {
+                privileged,
+                task_uid: settings.task_uid,
+                task_gid: settings.task_gid,
+                first: settings.task_users.first,
+                count: settings.task_users.count,
+                admin_tasks: settings.admin_tasks,
+            },
+            writable: settings.isolation.writable,
+            hidden: hidden(settings.isolation.hidden, [args.config.clone(), settings.token_file]),
+            limits: LimitSettings {
+                pids_max: Some(settings.limits.pids_max),
+                open_files: settings.limits.open_files,
+                core_bytes: settings.limits.core_bytes.bytes(),
+                cpu: settings.limits.cpu,
+            },
+            disk_limit,
+            disk_reserve_bytes: settings.disk_reserve.map(ByteSize::bytes),
+            clock_skew_max: settings.clock_skew_max.duration(),
+            hooks: HookSettings { reboot, reimage, time_limit: settings.hooks.time_limit.duration() },
+            metrics_interval: Some(settings.metrics.interval.duration()).filter(|span| !span.is_zero()),
             cache_bytes_max: settings.cache_size_max.bytes(),
             allow_link_local: settings.allow_link_local,
             gpus: settings.resources.gpus,
@@ -314,6 +177,112 @@ impl Config {
         };
         Ok((config, listing))
     }
+}
+
+/// The token, of whichever setting gives it.
+fn token(draft: &mut Draft<Settings>, settings: &Settings) -> Option<Secret> {
+    match (&settings.token, &settings.token_file) {
+        (Some(_), Some(_)) => {
+            draft.wrong("token_file", "is given beside a token", "give one of them");
+            None
+        }
+        (Some(token), None) => Some(token.clone()),
+        (None, Some(path)) => match read_token(path) {
+            Ok(token) => Some(token),
+            Err(error) => {
+                let remedy = "name a readable file that holds a join token and nothing else";
+                draft.wrong("token_file", format!("cannot be read: {error}"), remedy);
+                None
+            }
+        },
+        (None, None) => None,
+    }
+}
+
+/// The settings as text, each with its origin.
+fn listing(draft: &Draft<Settings>) -> String {
+    let entries = draft.entries().map(|entry| {
+        format!(
+            "{} = {}  # {}\n",
+            entry.key,
+            entry.value.as_deref().unwrap_or("(not shown or not set)"),
+            entry.origin
+        )
+    });
+    entries.collect()
+}
+
+fn check_users(draft: &mut Draft<Settings>, settings: &Settings) {
+    if settings.task_uid == 0 {
+        draft.wrong("task_uid", "is root", "choose an unprivileged user id, for example 64000");
+    }
+    if settings.task_gid == 0 {
+        draft.wrong("task_gid", "is root's group", "choose an unprivileged group id, for example 64000");
+    }
+    let users = &settings.task_users;
+    if !UserSettings::range_is_possible(users.first, users.count) {
+        draft.wrong(
+            "task_users.first",
+            format!("with task_users.count = {} makes a range of ids that is not possible", users.count),
+            "choose 1000 or more, a count of 1 or more, and an end below 4294967000",
+        );
+    }
+}
+
+fn check_paths(draft: &mut Draft<Settings>, places: &IsolationPlaces) {
+    for (key, paths) in [("isolation.writable", &places.writable), ("isolation.hidden", &places.hidden)] {
+        if paths.len() > PLACES_MAX {
+            draft.wrong(key, format!("names more than {PLACES_MAX} paths"), "name directories above them");
+        }
+        if paths.iter().any(|path| !path.is_absolute() || path.parent().is_none()) {
+            draft.wrong(key, "holds a path that is not absolute, or /", "write paths such as /scratch");
+        }
+    }
+}
+
+/// What is said of the disk and of the clock.
+fn check_disk(draft: &mut Draft<Settings>, settings: &Settings) -> Choice {
+    if settings.clock_skew_max.duration() < CLOCK_SKEW_MIN {
+        draft.wrong("clock_skew_max", format!("is less than {CLOCK_SKEW_MIN:?}"), "write for example 30s");
+    }
+    Choice::parse(&settings.disk_limit).unwrap_or_else(|error| {
+        draft.wrong("disk_limit", error, "write auto, or what the node shall do");
+        Choice::Auto
+    })
+}
+
+fn check_limits(draft: &mut Draft<Settings>, settings: &Settings) {
+    if !(1..=PIDS_MAX).contains(&settings.limits.pids_max) {
+        draft.wrong("limits.pids_max", format!("is not 1 to {PIDS_MAX}"), "for example 8192");
+    }
+    if !(OPEN_FILES.contains(&settings.limits.open_files)) {
+        draft.wrong("limits.open_files", "is not 64 to 1073741816", "for example 1048576");
+    }
+    let interval = settings.metrics.interval.duration();
+    if !interval.is_zero() && interval < METRICS_INTERVAL_MIN {
+        draft.wrong("metrics.interval", "is less than a second", "for example 30s, or 0 for never");
+    }
+    if settings.hooks.time_limit.duration().is_zero() {
+        draft.wrong("hooks.time_limit", "is no time at all", "for example 10m");
+    }
+}
+
+/// The words of a command line that is given.
+fn hook(draft: &mut Draft<Settings>, key: &'static str, line: Option<&str>) -> Option<Vec<String>> {
+    match command_line::split(line?) {
+        Ok(words) => Some(words),
+        Err(error) => {
+            draft.wrong(key, format!("cannot be split: {error}"), "for example systemctl reboot");
+            None
+        }
+    }
+}
+
+/// What isolated tasks must not see: what the operator adds, and files of the agent that may hold a token.
+fn hidden(mut added: Vec<PathBuf>, own: [Option<PathBuf>; 2]) -> Vec<PathBuf> {
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    added.extend(own.into_iter().flatten().map(absolute));
+    added
 }
 
 fn read_token(path: &std::path::Path) -> std::io::Result<Secret> {
@@ -332,6 +301,7 @@ fn supervisor_beside_us() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
     fn read(arguments: &[&str]) -> Result<Config, Problems> {
         let args = Args::parse_from(["muster-agent"].into_iter().chain(arguments.iter().copied()));

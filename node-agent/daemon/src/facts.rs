@@ -1,13 +1,12 @@
 //! What this machine is: capacity, capabilities, boot, names. Measured at start and told in every Hello.
 //!
 //! Capacity is what tasks may have: the processors and the memory of the agent's own control group if that has less than the
-//! machine, and what the operator says that is not measured. Capabilities are the supervisor's word for what it can enforce.
+//! machine, and what the operator says that is not measured. What the node can enforce is put together by `capabilities`.
 
 use crate::identity::machine_id;
 use muster_model::limits;
 use muster_model::node::{Capabilities, MachineFacts};
 use muster_model::{NamedCounts, Resources, Timestamp};
-use muster_supervisor::Containment;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +48,17 @@ pub(crate) struct Machine {
     pub(crate) boot_id: String,
 }
 
+/// What is not measured here.
+#[derive(Debug, Clone)]
+pub(crate) struct Given {
+    /// How many GPUs there are, by the operator's word; without it they are counted.
+    pub(crate) gpus: Option<u32>,
+    /// What else the operator says there is.
+    pub(crate) named: NamedCounts,
+    /// What the node can enforce.
+    pub(crate) capabilities: Capabilities,
+}
+
 impl Machine {
     /// Looks at the machine. One without an installation name (a bare container) goes by its host name.
     pub(crate) fn look(root: &Path) -> Result<Self, FactsError> {
@@ -62,15 +72,8 @@ impl Machine {
         Ok(Self { machine_id: machine_id(&system_id, root), boot_id: boot_id.trim().to_owned() })
     }
 
-    /// Measures the facts. `gpus` and `named` are the operator's word; without a word about GPUs they are counted.
-    pub(crate) fn facts(
-        &self,
-        root: &Path,
-        supervisor: &muster_supervisor::Capabilities,
-        user_switch: bool,
-        gpus: Option<u32>,
-        named: NamedCounts,
-    ) -> Result<MachineFacts, FactsError> {
+    /// Measures the facts.
+    pub(crate) fn facts(&self, root: &Path, given: Given) -> Result<MachineFacts, FactsError> {
         let mut system = sysinfo::System::new().map_err(|cause| FactsError::System { cause })?;
         system.refresh_memory();
         let memory_bytes = system
@@ -79,18 +82,6 @@ impl Machine {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let disk = nix::sys::statvfs::statvfs(root)
             .map_err(|cause| FactsError::Disk { path: root.to_owned(), cause })?;
-        let capabilities = Capabilities {
-            cgroup: match supervisor.containment {
-                Containment::GroupKill => "v2",
-                Containment::GroupFreeze | Containment::GroupSignal => "v1",
-                Containment::ProcessTree => "none",
-            }
-            .to_owned(),
-            memory_limit: supervisor.memory,
-            cpu_limit: supervisor.cpu,
-            pids_limit: supervisor.pids,
-            user_switch,
-        };
         let boot_seconds = i64::try_from(sysinfo::System::boot_time().unwrap_or(0)).unwrap_or(0);
         Ok(MachineFacts {
             machine_id: self.machine_id.clone(),
@@ -105,10 +96,10 @@ impl Machine {
                 cpu_millis: u64::try_from(processors).unwrap_or(1).saturating_mul(1000),
                 memory_bytes,
                 disk_bytes: disk.blocks_available().saturating_mul(disk.fragment_size()),
-                gpus: gpus.unwrap_or_else(|| gpu_devices(Path::new(DEVICES))),
-                named,
+                gpus: given.gpus.unwrap_or_else(|| gpu_devices(Path::new(DEVICES))),
+                named: given.named,
             },
-            capabilities,
+            capabilities: given.capabilities,
             boot_time: Timestamp::from_micros(boot_seconds.saturating_mul(1_000_000)),
         })
     }
@@ -133,17 +124,9 @@ mod tests {
     fn this_machine_has_facts() {
         let root = tempfile::tempdir().unwrap();
         let machine = Machine::look(root.path()).unwrap();
-        let supervisor = muster_supervisor::Capabilities {
-            memory: true,
-            cpu: false,
-            pids: true,
-            cpu_time: true,
-            containment: Containment::GroupFreeze,
-            late_exit_status: true,
-            notes: Vec::new(),
-        };
         let named = NamedCounts::new([("licence".to_owned(), 4)]);
-        let facts = machine.facts(root.path(), &supervisor, true, Some(2), named.clone()).unwrap();
+        let given = Given { gpus: Some(2), named: named.clone(), capabilities: Capabilities::default() };
+        let facts = machine.facts(root.path(), given).unwrap();
         assert_eq!((facts.capacity.gpus, facts.capacity.named), (2, named));
         assert_eq!(facts.machine_id.len(), 32);
         assert!(!facts.boot_id.is_empty() && facts.boot_time > Timestamp::EPOCH);
@@ -152,8 +135,6 @@ mod tests {
                 && facts.capacity.memory_bytes > 0
                 && facts.capacity.disk_bytes > 0
         );
-        assert_eq!((facts.capabilities.cgroup.as_str(), facts.capabilities.memory_limit), ("v1", true));
-        assert!(!facts.capabilities.cpu_limit && facts.capabilities.user_switch);
     }
 
     #[test]

@@ -1,20 +1,23 @@
-//! Turns a plan into what the supervisor runs: words of the command line, environment, user, limits.
+//! Turns a plan into what the supervisor runs: words of the command line, environment, limits.
 //!
 //! The command line is split by the quoting rules of a shell and run without one. The environment starts empty: the
 //! plan's settings, then the variables of the reference (azure-batch.md 3.9), which win. What cannot be launched is told in
-//! words for whoever wrote the task.
+//! words for whoever wrote the task. Its user comes from `users`, how it is separated from `isolation`.
 
 use crate::custody::Keyed;
+use crate::users::RunAs;
 use crate::workdir::Layout;
-use muster_agent_core::Subject;
+use muster_agent_core::attempt::Attempt;
+use muster_agent_core::input::Assignment;
+use muster_agent_core::{Record, Subject};
 use muster_model::cause::FailureInfo;
 use muster_model::limits::KILL_GRACE;
-use muster_model::spec::{EnvironmentSetting, UserIdentity};
-use muster_model::state::ElevationLevel;
+use muster_model::spec::EnvironmentSetting;
 use muster_model::{AccountName, AttemptId, Cause, NodeId, PoolId, TaskId};
 use muster_proto::command_line::{self, SplitError};
 use muster_proto::convert::AttemptLimits;
-use muster_supervisor::{KeyError, Limits, Spec, SpecError, TaskUser};
+use muster_supervisor::spec::CPU_WEIGHT_RANGE;
+use muster_supervisor::{Isolation, KeyError, Limits, Spec, SpecError, TaskUser};
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -27,15 +30,46 @@ const UMASK: u32 = 0o022;
 /// Tasks are ended before the agent when the machine runs out of memory.
 const OOM_SCORE_ADJ: i16 = 500;
 
-/// Whom tasks may run as.
+/// Processor time as a share: thousandths of a processor for one unit of the kernel's weight, by which a whole processor
+/// comes to 100, everybody's default.
+const MILLIS_PER_WEIGHT: u64 = 10;
+
+/// What a command is held to besides what its task asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Users {
-    /// Whether the agent is root and can give tasks another user.
-    pub(crate) privileged: bool,
-    /// User id of tasks that are not administrators.
-    pub(crate) task_uid: u32,
-    /// Their group id.
-    pub(crate) task_gid: u32,
+pub(crate) struct LimitSettings {
+    /// Most processes and threads of a command that asks for no limit; `None` where the node cannot enforce one.
+    pub(crate) pids_max: Option<u32>,
+    /// Most open files of one process.
+    pub(crate) open_files: u64,
+    /// Largest core dump in bytes; 0 writes none.
+    pub(crate) core_bytes: u64,
+    /// How processor time is limited.
+    pub(crate) cpu: CpuLimit,
+}
+
+impl LimitSettings {
+    /// What the core is to know of a plan's limits: those that the plan leaves to the node are its as well.
+    pub(crate) fn told(&self, assignment: Assignment) -> Assignment {
+        let process_limit = assignment.process_limit.or(self.pids_max.map(u64::from));
+        Assignment { process_limit, ..assignment }
+    }
+
+    /// The same for a record that holds one.
+    pub(crate) fn told_in(&self, record: Record) -> Record {
+        let Record::Accepted(attempt) = record else { return record };
+        let assignment = self.told(attempt.assignment.clone());
+        Record::Accepted(Box::new(Attempt { assignment, ..*attempt }))
+    }
+}
+
+/// What the processors that a task asks for mean while others idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CpuLimit {
+    /// No more than them.
+    Quota,
+    /// At least them: what is idle may be used too.
+    Weight,
 }
 
 /// What the node is, for the environment of its tasks.
@@ -54,7 +88,7 @@ pub(crate) struct Command<'a> {
     pub(crate) incarnation: u64,
     pub(crate) command_line: &'a str,
     pub(crate) environment: &'a [EnvironmentSetting],
-    pub(crate) user: UserIdentity,
+    pub(crate) user: RunAs,
     pub(crate) limits: AttemptLimits,
     pub(crate) wall_clock: Option<Duration>,
     /// The GPUs that are its own; empty if it asked for none.
@@ -70,11 +104,6 @@ pub(crate) struct Command<'a> {
 pub(crate) enum LaunchError {
     #[error("the command line cannot be split: {0}")]
     Line(#[from] SplitError),
-    #[error(
-        "the task asks for an administrator and the agent of this node does not run as root: use elevation level \
-         nonadmin, or run the agent as root"
-    )]
-    NoAdministrator,
     #[error("the names of job and task make a key that is not possible: {0}")]
     Key(#[from] KeyError),
     #[error("the command cannot be run: {0}")]
@@ -88,25 +117,14 @@ impl LaunchError {
     }
 }
 
-impl Users {
-    /// Who owns a working directory; `None` is the agent's own user.
-    pub(crate) fn owner(&self, identity: UserIdentity) -> Result<Option<(u32, u32)>, LaunchError> {
-        match (self.privileged, identity.elevation) {
-            (true, ElevationLevel::NonAdmin) => Ok(Some((self.task_uid, self.task_gid))),
-            (true, ElevationLevel::Admin) | (false, ElevationLevel::NonAdmin) => Ok(None),
-            (false, ElevationLevel::Admin) => Err(LaunchError::NoAdministrator),
-        }
-    }
-}
-
 /// Makes what the supervisor runs.
 pub(crate) fn spec(
     layout: &Layout,
     names: &NodeNames,
-    users: &Users,
+    settings: &LimitSettings,
+    isolation: Isolation,
     command: &Command<'_>,
 ) -> Result<Spec, LaunchError> {
-    let owner = users.owner(command.user)?;
     let place = layout.place_path(command.subject);
     let argv = command_line::split(command.command_line)?.into_iter().map(OsString::from).collect();
     let whose = Keyed { subject: command.subject.clone(), incarnation: command.incarnation };
@@ -115,21 +133,38 @@ pub(crate) fn spec(
     spec.cwd = place.join("wd");
     spec.stdout = Some(place.join("stdout.txt"));
     spec.stderr = Some(place.join("stderr.txt"));
-    spec.user = owner.map(|(uid, gid)| TaskUser { uid, gid, groups: Vec::new() });
+    spec.user = command.user.owner().map(|(uid, gid)| TaskUser { uid, gid, groups: Vec::new() });
     spec.umask = UMASK;
     spec.grace_ms = u64::try_from(KILL_GRACE.as_millis()).unwrap_or(u64::MAX);
     spec.oom_score_adj = OOM_SCORE_ADJ;
-    spec.limits = Limits {
-        memory_bytes: (command.limits.memory_bytes > 0).then_some(command.limits.memory_bytes),
-        cpu_millis: u32::try_from(command.limits.cpu_millis).ok().filter(|millis| *millis > 0),
-        pids_max: command.limits.pids_max,
+    spec.isolation = isolation;
+    spec.limits = limits(settings, command);
+    spec.check().map_err(LaunchError::Spec)?;
+    Ok(spec)
+}
+
+fn limits(settings: &LimitSettings, command: &Command<'_>) -> Limits {
+    let asked = &command.limits;
+    let millis = Some(asked.cpu_millis).filter(|millis| *millis > 0);
+    let weight = |millis: u64| {
+        let weight = u32::try_from(millis / MILLIS_PER_WEIGHT).unwrap_or(u32::MAX);
+        weight.clamp(*CPU_WEIGHT_RANGE.start(), *CPU_WEIGHT_RANGE.end())
+    };
+    let (cpu_millis, cpu_weight) = match settings.cpu {
+        CpuLimit::Quota => (millis.and_then(|millis| u32::try_from(millis).ok()), None),
+        CpuLimit::Weight => (None, millis.map(weight)),
+    };
+    Limits {
+        memory_bytes: Some(asked.memory_bytes).filter(|bytes| *bytes > 0),
+        cpu_millis,
+        cpu_weight,
+        pids_max: asked.pids_max.or(settings.pids_max),
         wall_clock_ms: command
             .wall_clock
             .map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1)),
-        ..Limits::default()
-    };
-    spec.check().map_err(LaunchError::Spec)?;
-    Ok(spec)
+        core_bytes: settings.core_bytes,
+        open_files: Some(settings.open_files),
+    }
 }
 
 /// The whole environment of a command.
@@ -210,6 +245,18 @@ mod tests {
     }
 
     fn launched_as(task: &str, environment: &[EnvironmentSetting], gpus: &[u32]) -> Spec {
+        launched_under(&SETTINGS, task, environment, gpus)
+    }
+
+    const SETTINGS: LimitSettings =
+        LimitSettings { pids_max: Some(8_192), open_files: 1_024, core_bytes: 0, cpu: CpuLimit::Quota };
+
+    fn launched_under(
+        settings: &LimitSettings,
+        task: &str,
+        environment: &[EnvironmentSetting],
+        gpus: &[u32],
+    ) -> Spec {
         let temporary = tempfile::tempdir().unwrap();
         let layout = Layout::open(temporary.path()).unwrap();
         let names = NodeNames {
@@ -217,14 +264,13 @@ mod tests {
             pool: "p".parse().unwrap(),
             node: "n-1".parse().unwrap(),
         };
-        let users = Users { privileged: true, task_uid: 64_000, task_gid: 64_001 };
         let attempt = AttemptId { job: "j".parse().unwrap(), task: task.parse().unwrap(), number: 1 };
         let command = Command {
             subject: &Subject::Attempt(attempt),
             incarnation: 0,
             command_line: "true",
             environment,
-            user: UserIdentity::default(),
+            user: RunAs::User { uid: 64_000, gid: 64_001 },
             limits: AttemptLimits { memory_bytes: 64 << 20, cpu_millis: 500, ..AttemptLimits::default() },
             wall_clock: Some(Duration::from_secs(2)),
             gpus,
@@ -232,7 +278,7 @@ mod tests {
             account_url: "https://c:1",
             is_dedicated: true,
         };
-        spec(&layout, &names, &users, &command).unwrap()
+        spec(&layout, &names, settings, Isolation::default(), &command).unwrap()
     }
 
     fn value<'a>(spec: &'a Spec, name: &str) -> Option<&'a str> {
@@ -295,10 +341,37 @@ mod tests {
     }
 
     #[test]
-    fn an_administrator_needs_an_agent_that_is_root() {
-        let users = Users { privileged: false, task_uid: 1, task_gid: 1 };
-        let admin = UserIdentity { elevation: ElevationLevel::Admin, ..UserIdentity::default() };
-        assert_eq!(users.owner(admin), Err(LaunchError::NoAdministrator));
-        assert_eq!(users.owner(UserIdentity::default()), Ok(None));
+    fn a_task_that_asks_for_no_limit_of_processes_gets_the_node_s() {
+        let limits = |settings: &LimitSettings| launched_under(settings, "t", &[], &[]).limits;
+        let found = limits(&SETTINGS);
+        assert_eq!((found.pids_max, found.open_files, found.core_bytes), (Some(8_192), Some(1_024), 0));
+        assert_eq!(limits(&LimitSettings { pids_max: None, ..SETTINGS }).pids_max, None);
+    }
+
+    #[test]
+    fn the_core_is_told_of_the_node_s_limit_where_the_plan_has_none() {
+        let assignment = |process_limit| Assignment {
+            attempt: AttemptId { job: "j".parse().unwrap(), task: "t".parse().unwrap(), number: 1 },
+            incarnation: 0,
+            slots: 1,
+            gpus: 0,
+            wall_clock: None,
+            retention: Duration::ZERO,
+            memory_limit_bytes: None,
+            disk_limit_bytes: None,
+            process_limit,
+            has_files: false,
+            preparation: None,
+        };
+        for (asked, wanted) in [(None, Some(8_192)), (Some(16), Some(16))] {
+            assert_eq!(SETTINGS.told(assignment(asked)).process_limit, wanted);
+        }
+    }
+
+    #[test]
+    fn processors_are_a_share_where_the_operator_says_so() {
+        let limits =
+            launched_under(&LimitSettings { cpu: CpuLimit::Weight, ..SETTINGS }, "t", &[], &[]).limits;
+        assert_eq!((limits.cpu_millis, limits.cpu_weight), (None, Some(50)));
     }
 }

@@ -1,25 +1,34 @@
 //! `muster-agent`: makes a machine a compute node of a pool and runs its tasks.
 //!
-//! Map, from the outside in: `config` the settings; `identity`, `facts` who and what the node is; `link` the connection
+//! Map, from the outside in: `config` the settings; `identity`, `facts`, `capabilities` who and what the node is; `link` the connection
 //! to the controller, `session` what is said on it; `custody` the way to the supervisor; `workdir` the directories of the
-//! node, `staging` what goes into them, `launch` what runs in them, `output` and `files` what comes out of them;
+//! node, `disk` how their size is bounded, `staging` what goes into them, `launch` what runs in them, `users` as whom,
+//! `isolation` how it is separated, `output` and `files` what comes out of them; `health` what is wrong with the node, `hooks` the
+//! operator's commands to restart its machine, `metrics` what it all uses;
 //! `journal` and `codec` what must not be forgotten; `driver` the loop around the core (muster-agent-core), which decides
 //! everything. `wake` is its clock.
 
+mod capabilities;
 mod codec;
 mod config;
 mod custody;
+mod disk;
 mod driver;
 mod facts;
 mod files;
+mod health;
+mod hooks;
 mod identity;
+mod isolation;
 mod journal;
 mod launch;
 mod link;
+mod metrics;
 mod node;
 mod output;
 mod session;
 mod staging;
+mod users;
 mod wake;
 mod workdir;
 

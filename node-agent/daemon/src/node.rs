@@ -3,18 +3,24 @@
 //! The order matters: the lock before anything is touched, the supervisor before the facts that it tells, the facts before
 //! joining. It holds no rule about attempts.
 
+use crate::capabilities::{Sources, capabilities};
 use crate::config::Config;
 use crate::custody::{self, Ask, Custody, SupervisorSettings, Word};
+use crate::disk;
 use crate::driver::{Driver, Ended, INPUTS_MAX, Parts};
-use crate::facts::Machine;
+use crate::facts::{self, Machine};
 use crate::files::Files;
+use crate::health::{self, Health, HealthSettings};
+use crate::hooks::Hooks;
 use crate::identity::{self, Identity};
+use crate::isolation::Ground;
 use crate::journal::{self, Journal};
-use crate::launch::{NodeNames, Users};
+use crate::launch::{LimitSettings, NodeNames};
 use crate::link::{self, Link};
 use crate::output::Outputs;
 use crate::session::{self, SessionSettings};
 use crate::staging::Stager;
+use crate::users::UserSettings;
 use crate::workdir::Layout;
 use anyhow::Context as _;
 use muster_model::node::MachineFacts;
@@ -22,6 +28,7 @@ use muster_runtime::backoff::Backoff;
 use muster_runtime::clock;
 use muster_runtime::shutdown::Shutdown;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::resource::{Resource, getrlimit};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -33,15 +40,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 const WAITS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// How long the supervisor may take to end all tasks when it is told to go.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(15);
+/// Open files where nobody tells the bound: what every Linux allows.
+const OPEN_FILES_FALLBACK: u64 = 4096;
+/// The bit of `CAP_SYS_RESOURCE` in a set of capabilities.
+const SYS_RESOURCE: u64 = 1 << 24;
 /// Session events that wait for the loop.
 const EVENTS_MAX: usize = 256;
 
 /// Runs the node until it is told to stop or to leave.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
-    let layout = Arc::new(Layout::open(&config.root)?);
+    let layout = Layout::open(&config.root)?;
     let _lock = lock(&layout)?;
     check_traversal(layout.root(), &config.users)?;
+    let layout = Arc::new(layout.bounded_by(config.disk_limit)?);
     let machine = Machine::look(layout.root())?;
     let supervisor = SupervisorSettings {
         program: config.supervisor.clone(),
@@ -49,21 +61,13 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         cgroup_root: config.cgroup_root.clone(),
     };
     let connection = custody::connect_or_start(&supervisor).await?;
-    for note in &connection.capabilities.notes {
-        tracing::warn!(note, "this node can enforce less than it might");
-    }
-    let facts = machine.facts(
-        layout.root(),
-        &connection.capabilities,
-        config.users.privileged,
-        config.gpus,
-        config.named.clone(),
-    )?;
+    let means = means(&config, &layout, &machine, &connection.capabilities)?;
     let (custody, asks) = Custody::new();
     let (words_sender, words) = mpsc::channel(INPUTS_MAX);
-    let talking = tokio::spawn(custody::run(connection, supervisor, asks, words_sender));
+    let health = Health::default();
+    let talking = tokio::spawn(custody::run(connection, supervisor, asks, words_sender, health.clone()));
     let joined = tokio::select! {
-        joined = become_node(&config, &layout, &machine, &facts) => joined.map(Some),
+        joined = become_node(&config, &layout, &machine, &means.facts) => joined.map(Some),
         () = shutdown.begun() => Ok(None),
     };
     let Ok(Some(identity)) = joined else {
@@ -74,12 +78,18 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         talking.abort();
         return joined.map(drop);
     };
-    let ended = drive(&config, &layout, &machine, facts, identity, custody.clone(), words, &shutdown).await?;
+    let ended =
+        drive(&config, &layout, &machine, means, identity, custody.clone(), words, health, &shutdown).await?;
     match ended {
         Ended::TasksStay => tracing::info!("stopping; tasks go on under their supervisor"),
-        Ended::TasksGone => end_supervisor(&custody).await,
+        Ended::TasksGone => {
+            end_supervisor(&custody).await;
+            // What is mounted would keep the directory from being moved or removed.
+            layout.disks().unmount_resting(0);
+        }
         Ended::Left => {
             end_supervisor(&custody).await;
+            layout.disks().clear_all();
             identity::remove(&layout.agent_path())?;
             Journal::create(layout.agent(), &machine.boot_id, &[])?;
             tracing::info!("left the pool");
@@ -89,17 +99,61 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the node can and has, found out at start.
+struct Means {
+    ground: Ground,
+    limits: LimitSettings,
+    facts: MachineFacts,
+}
+
+fn means(
+    config: &Config,
+    layout: &Layout,
+    machine: &Machine,
+    supervisor: &muster_supervisor::Capabilities,
+) -> anyhow::Result<Means> {
+    let ground = Ground::new(
+        supervisor.separation,
+        config.users.privileged,
+        layout.root(),
+        &config.writable,
+        &config.hidden,
+    )?;
+    let capabilities = capabilities(&Sources {
+        supervisor,
+        users: &config.users,
+        ground: &ground,
+        disk_limit: layout.disks().means(),
+        disk_notes: layout.disks().notes(),
+        hooks: &config.hooks,
+    });
+    for note in &capabilities.notes {
+        tracing::warn!(note, "this node can enforce less than it might");
+    }
+    tracing::info!(isolation = %capabilities.isolation, cgroup = capabilities.cgroup, "what this node can enforce");
+    let limits = LimitSettings {
+        pids_max: config.limits.pids_max.filter(|_| capabilities.pids_limit),
+        open_files: config.limits.open_files.min(open_files_max()),
+        ..config.limits
+    };
+    let given = facts::Given { gpus: config.gpus, named: config.named.clone(), capabilities };
+    let facts = machine.facts(layout.root(), given)?;
+    Ok(Means { ground, limits, facts })
+}
+
 #[expect(clippy::too_many_arguments, reason = "the wiring of one process, called once")]
 async fn drive(
     config: &Config,
     layout: &Arc<Layout>,
     machine: &Machine,
-    facts: MachineFacts,
+    means: Means,
     identity: Identity,
     custody: Custody,
     words: mpsc::Receiver<Word>,
+    health: Health,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Ended> {
+    let Means { ground, limits, facts } = means;
     let (channel, link) = Link::new();
     let (inputs_sender, inputs) = mpsc::channel(INPUTS_MAX);
     let stager = Stager::open(layout.agent(), config.cache_bytes_max, config.allow_link_local, link.clone())?;
@@ -117,12 +171,28 @@ async fn drive(
         files: Arc::new(Files::new(Arc::clone(layout), link.clone())),
         names,
         users: config.users,
+        ground,
+        limits,
+        hooks: Hooks::new(
+            config.hooks.clone(),
+            hook_variables(layout, &identity),
+            layout.agent_path().join("hook.log"),
+        ),
+        health: health.clone(),
+        metrics_interval: config.metrics_interval,
         facts,
         ready_file: config.ready_file.clone(),
         stop_tasks_on_exit: config.stop_tasks_on_exit,
-        inputs: inputs_sender,
+        inputs: inputs_sender.clone(),
     };
     let driver = Driver::load(parts, journal::read(layout.agent())?)?;
+    let looking = tokio::spawn(disk::monitor(Arc::clone(layout.disks()), inputs_sender.clone()));
+    let settings = HealthSettings {
+        root: layout.root().to_owned(),
+        reserve_bytes: config.disk_reserve_bytes,
+        skew_max: config.clock_skew_max,
+    };
+    let watching = tokio::spawn(health::watch(health, settings, Arc::clone(layout.disks()), inputs_sender));
     let (events_sender, events) = mpsc::channel(EVENTS_MAX);
     let (newest, identity) = watch::channel(Arc::new(identity));
     let session = tokio::spawn(session::run(SessionSettings {
@@ -135,6 +205,8 @@ async fn drive(
     let ended = driver.run(inputs, events, words, shutdown).await;
     session.abort();
     renewing.abort();
+    looking.abort();
+    watching.abort();
     Ok(ended?)
 }
 
@@ -149,8 +221,34 @@ fn lock(layout: &Layout) -> anyhow::Result<Flock<File>> {
     })
 }
 
+/// What the operator's commands find in their environment.
+fn hook_variables(layout: &Layout, identity: &Identity) -> [(&'static str, String); 4] {
+    [
+        ("MUSTER_ROOT", layout.root().display().to_string()),
+        ("MUSTER_NODE_ID", identity.node.to_string()),
+        ("MUSTER_POOL_ID", identity.pool.to_string()),
+        ("MUSTER_ACCOUNT_NAME", identity.account.to_string()),
+    ]
+}
+
+/// Most open files that a process of this node may be allowed: the kernel's bound for whoever may go past its own limit.
+fn open_files_max() -> u64 {
+    let kernel = || std::fs::read_to_string("/proc/sys/fs/nr_open").ok()?.trim().parse().ok();
+    let own = || getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(_, hard)| hard);
+    let most = if may_raise_limits() { kernel() } else { own() };
+    most.unwrap_or(OPEN_FILES_FALLBACK)
+}
+
+/// Whether this process has the capability to raise limits (`CAP_SYS_RESOURCE`); root in a container may lack it.
+fn may_raise_limits() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    bits.is_some_and(|bits| bits & SYS_RESOURCE != 0)
+}
+
 /// Checks that tasks can reach their directories: every directory above must let their user pass.
-fn check_traversal(root: &Path, users: &Users) -> anyhow::Result<()> {
+fn check_traversal(root: &Path, users: &UserSettings) -> anyhow::Result<()> {
     if !users.privileged {
         return Ok(());
     }
@@ -276,7 +374,14 @@ mod tests {
     #[test]
     fn a_directory_that_tasks_cannot_pass_is_named() {
         let temporary = tempfile::tempdir().unwrap();
-        let users = Users { privileged: true, task_uid: 64_123, task_gid: 64_123 };
+        let users = UserSettings {
+            privileged: true,
+            task_uid: 64_123,
+            task_gid: 64_123,
+            first: 70_000,
+            count: 10,
+            admin_tasks: true,
+        };
         let inner = temporary.path().join("inner");
         std::fs::create_dir(&inner).unwrap();
         std::fs::set_permissions(temporary.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -287,6 +392,6 @@ mod tests {
             error.contains(&temporary.path().display().to_string()) && error.contains("64123"),
             "{error}"
         );
-        assert!(check_traversal(&inner, &Users { privileged: false, ..users }).is_ok());
+        assert!(check_traversal(&inner, &UserSettings { privileged: false, ..users }).is_ok());
     }
 }

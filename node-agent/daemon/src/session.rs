@@ -6,6 +6,7 @@
 
 use crate::config::ControllerUrl;
 use crate::files::{ReadRequest, Target, Wish};
+use crate::health::Anchor;
 use crate::identity::Identity;
 use crate::link::{self, LinkError};
 use muster_agent_core::SessionId;
@@ -14,6 +15,7 @@ use muster_model::{AttemptId, FilePath};
 use muster_proto::convert::{AttemptPlan, NodeSettings, StartTaskPlan};
 use muster_proto::wire::{self, controller_message::Body};
 use muster_runtime::backoff::Backoff;
+use muster_runtime::clock;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -51,6 +53,8 @@ pub(crate) enum Heard {
         settings: Arc<NodeSettings>,
         verdicts: Vec<(AttemptId, Verdict)>,
         acknowledged: u64,
+        /// The controller's clock.
+        clock: Option<Anchor>,
     },
     LeaseGranted {
         sequence: u64,
@@ -64,6 +68,9 @@ pub(crate) enum Heard {
     Settings(Arc<NodeSettings>),
     RunStartTask(Arc<StartTaskPlan>),
     RemoveDirectories(Vec<AttemptId>),
+    Restart {
+        reimage: bool,
+    },
     Leave,
     Read(ReadRequest),
     CancelRead(String),
@@ -146,6 +153,7 @@ async fn one(settings: &SessionSettings, id: SessionId) -> Result<(), End> {
     // The Hello goes first: the controller answers the call itself only when it has read it.
     let closed = CancellationToken::new();
     let open = closed.clone().drop_guard();
+    let asked = clock::since_boot();
     listens(settings.events.send(SessionEvent::Opened { id, say, open }).await)?;
     let mut incoming = node.session(ReceiverStream::new(outgoing)).await.map_err(End::Status)?.into_inner();
     settings.channel.send_replace(Some(channel));
@@ -155,15 +163,16 @@ async fn one(settings: &SessionSettings, id: SessionId) -> Result<(), End> {
             () = closed.cancelled() => return Ok(()),
         };
         let Some(message) = message else { return Ok(()) };
-        if let Some(heard) = message.body.and_then(heard) {
+        if let Some(heard) = message.body.and_then(|body| heard(body, asked)) {
             listens(settings.events.send(SessionEvent::Heard { id, heard }).await)?;
         }
     }
 }
 
-fn heard(body: Body) -> Option<Heard> {
+/// What a message says; `asked` is when the Hello was sent, since the boot.
+fn heard(body: Body, asked: Duration) -> Option<Heard> {
     Some(match body {
-        Body::Welcome(welcome) => self::welcome(welcome)?,
+        Body::Welcome(welcome) => self::welcome(welcome, asked)?,
         Body::LeaseGranted(granted) => {
             Heard::LeaseGranted { sequence: granted.sequence, ttl: span(granted.lease_ttl)? }
         }
@@ -193,15 +202,20 @@ fn heard(body: Body) -> Option<Heard> {
             tracing::info!(reason = leave.reason, "the controller takes this node out of its pool");
             Heard::Leave
         }
-        Body::Reboot(_) => {
-            tracing::warn!("the controller asks for a reboot, which this version does not do");
-            return None;
+        Body::Reboot(reboot) => {
+            let (reason, reimage) = (reboot.reason, reboot.reimage);
+            tracing::info!(reason, reimage, "the controller asks for a restart of the machine");
+            Heard::Restart { reimage }
         }
         Body::RemoveDirectories(remove) => Heard::RemoveDirectories(readable(remove.attempts)),
     })
 }
 
-fn welcome(welcome: wire::Welcome) -> Option<Heard> {
+fn welcome(welcome: wire::Welcome, asked: Duration) -> Option<Heard> {
+    let clock = welcome.server_time.and_then(|time| {
+        let server_us = time.seconds.checked_mul(1_000_000)?.checked_add(i64::from(time.nanos) / 1_000)?;
+        Some(Anchor::new(server_us, asked, clock::since_boot()))
+    });
     let verdict = |answer: wire::HeldAnswer| {
         let verdict = match answer.verdict() {
             wire::HeldVerdict::Keep => Verdict::Keep,
@@ -217,6 +231,7 @@ fn welcome(welcome: wire::Welcome) -> Option<Heard> {
         settings: Arc::new(one_readable(welcome.settings?)?),
         verdicts: welcome.held.into_iter().filter_map(verdict).collect(),
         acknowledged: welcome.acknowledged_sequence,
+        clock,
     })
 }
 

@@ -5,7 +5,7 @@
 
 use super::parts::{VERSION, assignment, settings};
 use muster_agent_core::attempt::{Attempt, State};
-use muster_agent_core::input::{Ended, EndedBy, Exit, KillReason, Terms};
+use muster_agent_core::input::{Ended, EndedBy, Exit, KillReason, OverDisk, Terms};
 use muster_agent_core::report::{NumberedReport, Report};
 use muster_agent_core::start_task::{Stage, StartTask};
 use muster_agent_core::{Monotonic, Record, StartTaskSettings};
@@ -72,6 +72,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Entry, CodecError> {
                 order: fields.number("order")?,
                 state: fields.state()?.ok_or(CodecError::Missing { field: "state" })?,
                 kill: fields.kill()?,
+                over_disk: fields.over_disk()?,
                 amended: if fields.has("amended") { Some(fields.terms()?) } else { None },
                 gpus: fields.gpus()?,
                 disowned: fields.has("disowned"),
@@ -86,6 +87,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Entry, CodecError> {
         "killed" => Record::Killed {
             attempt: fields.attempt()?,
             reason: fields.kill()?.ok_or(CodecError::Missing { field: "kill" })?,
+        },
+        "over-disk" => Record::OverDisk {
+            attempt: fields.attempt()?,
+            over: fields.over_disk()?.ok_or(CodecError::Missing { field: "disk_limit" })?,
         },
         "disowned" => Record::Disowned { attempt: fields.attempt()?, disowned: fields.has("disowned") },
         "ended" => Record::Ended {
@@ -132,8 +137,9 @@ fn report_in(report: wire::Report) -> Result<NumberedReport, CodecError> {
         }
         Event::Recalled(attempt) => Report::Recalled(attempt.try_into()?),
         Event::StartTask(info) => Report::StartTask(Box::new(StartTaskInfo::try_from(info)?)),
-        Event::Health(_) | Event::Facts(_) => {
-            return Err(CodecError::Unknown { what: "report", found: "health or facts".to_owned() });
+        Event::Health(health) => Report::Health(convert::NodeHealth::try_from(health)?.errors),
+        Event::Facts(_) => {
+            return Err(CodecError::Unknown { what: "report", found: "facts".to_owned() });
         }
     };
     Ok(NumberedReport { number: report.sequence, report: inner })
@@ -189,8 +195,15 @@ impl<'a> Fields<'a> {
             Some(4) => Some(KillReason::NodeStopping),
             Some(5) => Some(KillReason::LeaseEnded),
             Some(6) => Some(KillReason::Stale),
+            Some(7) => Some(KillReason::Disk),
             Some(other) => return Err(CodecError::Unknown { what: "reason", found: other.to_string() }),
         })
+    }
+
+    /// How it stood to the disk, if it was ended for that.
+    fn over_disk(&self) -> Result<Option<OverDisk>, CodecError> {
+        let Some(limit_bytes) = self.optional("disk_limit")? else { return Ok(None) };
+        Ok(Some(OverDisk { limit_bytes, used_bytes: self.number("disk_used")? }))
     }
 
     fn terms(&self) -> Result<Terms, CodecError> {
@@ -253,9 +266,16 @@ impl<'a> Fields<'a> {
                 peak_memory_bytes: self.number("peak")?,
                 user_cpu_micros: self.number("user_cpu")?,
                 kernel_cpu_micros: self.number("kernel_cpu")?,
+                // A journal from before these were kept does not say.
+                read_bytes: self.optional("read_bytes")?.unwrap_or(0),
+                written_bytes: self.optional("written_bytes")?.unwrap_or(0),
+                peak_processes: self.optional("peak_processes")?.unwrap_or(0),
+                peak_disk_bytes: self.optional("peak_disk")?.unwrap_or(0),
                 ..Usage::default()
             },
             oom_kills: self.number("oom_kills")?,
+            // A journal from before it was kept does not say.
+            refused_processes: self.optional("refused_processes")?.unwrap_or(0),
         })
     }
 
@@ -301,8 +321,12 @@ mod tests {
     use super::super::encode;
     use super::*;
     use muster_model::cause::FailureInfo;
+    use muster_model::node::NodeError;
+    use muster_model::spec::UserAccount;
     use muster_model::state::AttemptPhase;
-    use muster_model::state::{ExecutionResult, OnLeaseExpiry, StartTaskState};
+    use muster_model::state::{
+        ElevationLevel, ExecutionResult, IsolationLevel, OnLeaseExpiry, StartTaskState, TaskNetwork,
+    };
     use muster_model::{AttemptResult, Cause};
 
     fn plan() -> AttemptPlan {
@@ -337,9 +361,14 @@ mod tests {
                 peak_memory_bytes: 1,
                 user_cpu_micros: 2,
                 kernel_cpu_micros: 3,
+                read_bytes: 6,
+                written_bytes: 7,
+                peak_processes: 8,
+                peak_disk_bytes: 9,
                 ..Usage::default()
             },
             oom_kills: 4,
+            refused_processes: 5,
         };
         let mut states = vec![
             State::Assigned,
@@ -366,6 +395,13 @@ mod tests {
             is_dedicated: true,
             account_url: "https://x".into(),
             start_task: None,
+            isolation_level: Some(IsolationLevel::Process),
+            task_network: TaskNetwork::None,
+            user_accounts: vec![UserAccount {
+                name: "ann".parse().unwrap(),
+                elevation: ElevationLevel::NonAdmin,
+                ids: Some((5_000, 5_001)),
+            }],
         }
     }
 
@@ -376,6 +412,9 @@ mod tests {
         let unlimited = Terms { wall_clock: None, retention: Duration::ZERO };
         let (gpus, id) = (vec![0, 12], attempt.id().clone());
         let mut records = vec![Record::Equipped { attempt: id.clone(), gpus: gpus.clone() }];
+        let over = OverDisk { limit_bytes: u64::MAX, used_bytes: 1 };
+        records.push(Record::OverDisk { attempt: id.clone(), over });
+        records.push(Record::Accepted(Box::new(Attempt { over_disk: Some(over), ..attempt.clone() })));
         records.extend([true, false].map(|disowned| Record::Disowned { attempt: id.clone(), disowned }));
         for terms in [limited, unlimited] {
             records.push(Record::Amended { attempt: id.clone(), terms });
@@ -384,6 +423,15 @@ mod tests {
             records.push(Record::Accepted(Box::new(attempt)));
         }
         records
+    }
+
+    fn ill() -> Report {
+        Report::Health(vec![NodeError {
+            code: NodeError::DISK_PRESSURE.to_owned(),
+            message: "full".to_owned(),
+            details: vec![("free_bytes".to_owned(), "7".to_owned())],
+            time: Timestamp::from_micros(3),
+        }])
     }
 
     #[test]
@@ -418,6 +466,7 @@ mod tests {
                 incarnation: u64::MAX,
                 keep_until: Timestamp::from_micros(11),
             },
+            Record::Killed { attempt: id.clone(), reason: KillReason::Disk },
             Record::GivenBack(id.clone()),
             Record::Acknowledged(12),
             Record::ReportDropped(id.clone()),
@@ -438,6 +487,8 @@ mod tests {
             },
             Report::Finished { attempt: id.clone(), result: Box::new(result) },
             Report::StartTask(Box::new(info.clone())),
+            Report::Health(Vec::new()),
+            ill(),
         ];
         records.extend(reports.map(|report| Record::Reported(NumberedReport { number: 5, report })));
         for state in states() {
@@ -448,12 +499,17 @@ mod tests {
             records.push(Record::Accepted(Box::new(attempt.clone())));
             records.extend(changed(attempt));
         }
+        check(records, &plan, &node);
+    }
+
+    /// Each comes back equal, with what goes beside it.
+    fn check(records: Vec<Record>, plan: &AttemptPlan, node: &convert::NodeSettings) {
         for record in records {
-            let entry = decode(&encode(&record, Some(&plan), Some(&node))).unwrap();
+            let entry = decode(&encode(&record, Some(plan), Some(node))).unwrap();
             assert_eq!(entry.record, record);
             match entry.payload {
-                Payload::Plan(found) => assert_eq!(*found, plan),
-                Payload::Settings(found) => assert_eq!(*found, node),
+                Payload::Plan(found) => assert_eq!(*found, *plan),
+                Payload::Settings(found) => assert_eq!(*found, *node),
                 Payload::None => {}
             }
         }
@@ -489,6 +545,11 @@ mod tests {
         ] {
             assert!(golden(bytes, &Record::Disowned { attempt: attempt.clone(), disowned }));
         }
+        let over = OverDisk { limit_bytes: 1_000, used_bytes: 1_001 };
+        let over = Record::OverDisk { attempt: attempt.clone(), over };
+        assert!(golden(include_bytes!("../../tests/golden/v1/over-disk"), &over));
+        let killed = Record::Killed { attempt: attempt.clone(), reason: KillReason::Disk };
+        assert!(golden(include_bytes!("../../tests/golden/v1/killed-for-disk"), &killed));
         let held = decode(include_bytes!("../../tests/golden/v1/accepted-before-incarnations")).unwrap();
         let Record::Accepted(held) = held.record else { panic!("{:?}", held.record) };
         assert_eq!((held.incarnation(), held.disowned, held.id()), (0, false, &attempt));

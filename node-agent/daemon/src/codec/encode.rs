@@ -5,7 +5,7 @@
 use super::parts::VERSION;
 use muster_agent_core::attempt::{Attempt, State};
 use muster_agent_core::effect::HeldAttempt;
-use muster_agent_core::input::{Ended, EndedBy, Exit, KillReason, Terms};
+use muster_agent_core::input::{Ended, EndedBy, Exit, KillReason, OverDisk, Terms};
 use muster_agent_core::report::{NumberedReport, Report};
 use muster_agent_core::start_task::{Stage, StartTask};
 use muster_agent_core::{Monotonic, Record};
@@ -26,24 +26,19 @@ pub(crate) fn encode(
     match record {
         Record::Accepted(attempt) => accepted_out(attempt, plan),
         Record::Equipped { attempt, gpus } => {
-            let mut writer = about("equipped", attempt);
-            put_gpus(&mut writer, gpus);
-            writer.finish()
+            about_with("equipped", attempt, |writer| put_gpus(writer, gpus))
         }
         Record::Amended { attempt, terms } => {
-            let mut writer = about("amended", attempt);
-            put_terms(&mut writer, terms);
-            writer.finish()
+            about_with("amended", attempt, |writer| put_terms(writer, terms))
         }
-        Record::Moved { attempt, state } => {
-            let mut writer = about("moved", attempt);
-            put_state(&mut writer, state);
-            writer.finish()
-        }
+        Record::Moved { attempt, state } => about_with("moved", attempt, |writer| put_state(writer, state)),
         Record::Killed { attempt, reason } => {
             let mut writer = about("killed", attempt);
             writer.number("kill", kill_code(*reason));
             writer.finish()
+        }
+        Record::OverDisk { attempt, over } => {
+            about_with("over-disk", attempt, |writer| put_over_disk(writer, over))
         }
         Record::Disowned { attempt, disowned } => {
             let mut writer = about("disowned", attempt);
@@ -106,6 +101,9 @@ fn accepted_out(attempt: &Attempt, plan: Option<&AttemptPlan>) -> Vec<u8> {
         put_terms(&mut writer, terms);
     }
     put_gpus(&mut writer, &attempt.gpus);
+    if let Some(over) = &attempt.over_disk {
+        put_over_disk(&mut writer, over);
+    }
     writer.flag("disowned", attempt.disowned);
     writer.finish()
 }
@@ -136,6 +134,13 @@ fn about(kind: &str, attempt: &AttemptId) -> Writer {
     writer
 }
 
+/// The same with what more is to be said.
+fn about_with(kind: &str, attempt: &AttemptId, put: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut writer = about(kind, attempt);
+    put(&mut writer);
+    writer.finish()
+}
+
 fn put_attempt(writer: &mut Writer, attempt: &AttemptId) {
     writer.text("attempt", &format!("{} {} {}", attempt.job, attempt.task, attempt.number));
 }
@@ -143,6 +148,10 @@ fn put_attempt(writer: &mut Writer, attempt: &AttemptId) {
 fn put_terms(writer: &mut Writer, terms: &Terms) {
     writer.optional("wall_clock", terms.wall_clock.map(nanos_out));
     writer.number("retention", nanos_out(terms.retention));
+}
+
+fn put_over_disk(writer: &mut Writer, over: &OverDisk) {
+    writer.number("disk_limit", over.limit_bytes).number("disk_used", over.used_bytes);
 }
 
 /// Numbers with blanks between them; no field if there are none.
@@ -199,7 +208,12 @@ fn put_exit(writer: &mut Writer, exit: &Exit) {
         .number("peak", exit.usage.peak_memory_bytes)
         .number("user_cpu", exit.usage.user_cpu_micros)
         .number("kernel_cpu", exit.usage.kernel_cpu_micros)
-        .number("oom_kills", exit.oom_kills);
+        .number("read_bytes", exit.usage.read_bytes)
+        .number("written_bytes", exit.usage.written_bytes)
+        .number("peak_processes", exit.usage.peak_processes)
+        .number("peak_disk", exit.usage.peak_disk_bytes)
+        .number("oom_kills", exit.oom_kills)
+        .number("refused_processes", exit.refused_processes);
 }
 
 const fn kill_code(reason: KillReason) -> u8 {
@@ -210,6 +224,7 @@ const fn kill_code(reason: KillReason) -> u8 {
         KillReason::NodeStopping => 4,
         KillReason::LeaseEnded => 5,
         KillReason::Stale => 6,
+        KillReason::Disk => 7,
     }
 }
 
@@ -235,6 +250,9 @@ pub(crate) fn report_out(numbered: &NumberedReport) -> wire::Report {
         }
         Report::Recalled(attempt) => Event::Recalled(attempt.into()),
         Report::StartTask(info) => Event::StartTask(info.as_ref().into()),
+        Report::Health(errors) => {
+            Event::Health(wire::NodeHealth { errors: errors.iter().map(Into::into).collect() })
+        }
     };
     wire::Report { sequence: numbered.number, event: Some(event) }
 }

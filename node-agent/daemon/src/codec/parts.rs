@@ -19,6 +19,8 @@ pub(crate) fn assignment(plan: &AttemptPlan) -> Assignment {
         wall_clock: plan.limits.wall_clock,
         retention: plan.retention,
         memory_limit_bytes: (plan.limits.memory_bytes > 0).then_some(plan.limits.memory_bytes),
+        disk_limit_bytes: (plan.limits.disk_bytes > 0).then_some(plan.limits.disk_bytes),
+        process_limit: plan.limits.pids_max.map(u64::from),
         has_files: !plan.resource_files.is_empty(),
         preparation: plan.job_preparation.clone(),
     }

@@ -4,17 +4,22 @@
 //! them. When the connection breaks, requests that wait are dropped: the core asks again for what matters once it
 //! has seen the new list.
 
-use super::exit::exit_of;
+use super::exit::{exit_of, usage_of};
 use super::key::Keyed;
 use super::refusal::failure_of;
-use super::start::{Connection, CustodyError, SupervisorSettings, connect_or_start, read_message};
+use super::start::{Connection, CustodyError, SupervisorSettings, connect_or_start, gone, read_message};
+use crate::health::Health;
 use muster_agent_core::Monotonic;
 use muster_agent_core::input::Exit;
-use muster_model::{FailureInfo, Timestamp};
+use muster_model::node::NodeError;
+use muster_model::{FailureInfo, Timestamp, Usage};
 use muster_runtime::backoff::Backoff;
 use muster_supervisor::frame::{FrameReader, frame};
-use muster_supervisor::{AttemptKey, Message, Refusal, Reply, Request, Spec, TaskStatus};
+use muster_supervisor::request::USAGE_KEYS_MAX;
+use muster_supervisor::{AttemptKey, Message, Phase, Refusal, Reply, Request, Spec, TaskStatus};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -26,6 +31,9 @@ const ASKS_MAX: usize = 20_000;
 const BATCH: usize = 256;
 /// First and longest wait between tries to reach a supervisor.
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// Failures in a row before the node says that something is wrong: one that was killed is back at the first try.
+const FAILURES_TOLD: u32 = 3;
 
 /// What is asked of the supervisor.
 #[derive(Debug)]
@@ -40,6 +48,8 @@ pub(crate) enum Ask {
     Acknowledge(Keyed),
     /// Until when tasks may run without anybody's word; `None` is for ever.
     Lease(Option<Monotonic>),
+    /// Tell what these use now, as far as they run; at most [`USAGE_KEYS_MAX`].
+    Usage(Vec<Keyed>),
     /// Exit; answered when it has. Nothing can be asked afterwards.
     Shutdown { kill_tasks: bool, done: oneshot::Sender<()> },
 }
@@ -53,19 +63,36 @@ pub(crate) enum Word {
     Launched { whose: Keyed, outcome: Result<Timestamp, FailureInfo> },
     /// A command ended. Said again on every connection until it is acknowledged.
     Exited { whose: Keyed, exit: Exit },
+    /// What running commands use now. Also said, of nobody, when the question was refused.
+    Using(Vec<(Keyed, Usage)>),
 }
 
 /// The way to the supervisor.
 #[derive(Debug, Clone)]
 pub(crate) struct Custody {
     asks: mpsc::Sender<Ask>,
+    /// The supervisor's process; 0 while there is none.
+    supervisor: Arc<AtomicU32>,
+}
+
+/// The other end of a way to the supervisor.
+#[derive(Debug)]
+pub(crate) struct Asks {
+    receiver: mpsc::Receiver<Ask>,
+    supervisor: Arc<AtomicU32>,
 }
 
 impl Custody {
     /// A way, and the end to give to [`run`].
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Ask>) {
+    pub(crate) fn new() -> (Self, Asks) {
         let (asks, receiver) = mpsc::channel(ASKS_MAX);
-        (Self { asks }, receiver)
+        let supervisor = Arc::<AtomicU32>::default();
+        (Self { asks, supervisor: Arc::clone(&supervisor) }, Asks { receiver, supervisor })
+    }
+
+    /// The process of the supervisor that answers; `None` while there is none.
+    pub(crate) fn supervisor(&self) -> Option<u32> {
+        Some(self.supervisor.load(Ordering::Relaxed)).filter(|pid| *pid > 0)
     }
 
     /// Asks; without a supervisor or with too many requests waiting, the request is dropped.
@@ -80,11 +107,14 @@ impl Custody {
 pub(crate) async fn run(
     first: Connection,
     settings: SupervisorSettings,
-    mut asks: mpsc::Receiver<Ask>,
+    asks: Asks,
     words: mpsc::Sender<Word>,
+    health: Health,
 ) {
+    let Asks { receiver: mut asks, supervisor } = asks;
     let mut connection = Some(first);
     let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+    let mut failures = 0_u32;
     loop {
         let open = match connection.take() {
             Some(open) => Ok(open),
@@ -93,14 +123,29 @@ pub(crate) async fn run(
         match open {
             Ok(open) => {
                 backoff.reset();
+                failures = 0;
+                health.clear(NodeError::AGENT_FAULT);
                 tracing::debug!(pid = open.welcome.pid, "connected to the supervisor");
+                supervisor.store(open.welcome.pid, Ordering::Relaxed);
                 match Talk::new(open, &words).go_on(&mut asks).await {
                     Ok(()) => return,
                     Err(error) => tracing::warn!(error = chain(&error), "lost the supervisor; reconnecting"),
                 }
             }
-            Err(error) => tracing::error!(error = chain(&error), "no supervisor; tasks cannot start"),
+            Err(error) => {
+                let words = chain(&error);
+                tracing::error!(error = words, "no supervisor; tasks cannot start");
+                failures = failures.saturating_add(1);
+                if failures >= FAILURES_TOLD {
+                    let words = format!(
+                        "the node's supervisor does not answer, so tasks can neither start nor be ended: {words}; look \
+                         at its log"
+                    );
+                    health.raise_now(NodeError::AGENT_FAULT, words, Vec::new());
+                }
+            }
         }
+        supervisor.store(0, Ordering::Relaxed);
         tokio::time::sleep(backoff.next_delay()).await;
         while asks.try_recv().is_ok() {}
     }
@@ -121,6 +166,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 enum Awaited {
     Start { whose: Keyed, search_path: String },
     List,
+    Usage,
     Shutdown(oneshot::Sender<()>),
     Nothing,
 }
@@ -135,16 +181,18 @@ struct Talk<'a> {
     awaited: BTreeMap<u64, Awaited>,
     /// Who waits for the supervisor to be gone, once it has agreed to go.
     leaving: Option<oneshot::Sender<()>>,
+    /// Its process.
+    pid: u32,
     bytes: Vec<u8>,
     words: &'a mpsc::Sender<Word>,
 }
 
 impl<'a> Talk<'a> {
     fn new(open: Connection, words: &'a mpsc::Sender<Word>) -> Self {
-        let Connection { stream, frames, early, next_id, .. } = open;
+        let Connection { stream, frames, early, next_id, welcome, .. } = open;
         let (reader, writer) = stream.into_split();
-        let (awaited, bytes) = (BTreeMap::new(), Vec::new());
-        Self { reader, writer, frames, early, next_id, awaited, leaving: None, bytes, words }
+        let (awaited, bytes, pid) = (BTreeMap::new(), Vec::new(), welcome.pid);
+        Self { reader, writer, frames, early, next_id, awaited, leaving: None, pid, bytes, words }
     }
 
     /// Carries requests and answers until nobody may ask any more, or the supervisor has gone as it was told to.
@@ -164,6 +212,7 @@ impl<'a> Talk<'a> {
                         self.take(message).await?;
                     }
                     (Err(_), Some(done)) => {
+                        gone(self.pid).await;
                         // Whoever asked may have given up waiting.
                         let _nobody = done.send(());
                         return Ok(());
@@ -219,6 +268,10 @@ impl<'a> Talk<'a> {
                     |until: Monotonic| u64::try_from(until.as_duration().as_micros()).unwrap_or(u64::MAX);
                 self.put(&Request::Lease { until_us: until.map(micros) }, Awaited::Nothing)
             }
+            Ask::Usage(whose) => {
+                let keys = whose.iter().filter_map(known_key).take(USAGE_KEYS_MAX).collect();
+                self.put(&Request::Usage { keys }, Awaited::Usage)
+            }
             Ask::Shutdown { kill_tasks, done } => {
                 self.put(&Request::Shutdown { kill_tasks }, Awaited::Shutdown(done))
             }
@@ -240,9 +293,20 @@ impl<'a> Talk<'a> {
             Message::Reply { id, result } => match self.awaited.remove(&id) {
                 Some(Awaited::Start { whose, search_path }) => self.started(whose, &search_path, result)?,
                 Some(Awaited::List) => match result {
-                    Ok(Reply::Tasks(tasks)) => Some(Word::Holds(held(&tasks))),
+                    Ok(Reply::Tasks(tasks)) => {
+                        let ended = tasks.iter().filter(|task| task.phase == Phase::Ended).count();
+                        let running = tasks.len() - ended;
+                        tracing::info!(running, ended, "re-attached to the supervisor");
+                        Some(Word::Holds(held(&tasks)))
+                    }
                     Ok(_) => return Err(CustodyError::Unexpected),
                     Err(cause) => return Err(CustodyError::Refused { cause }),
+                },
+                Some(Awaited::Usage) => match result {
+                    Ok(Reply::Usages(usages)) => Some(Word::Using(using(&usages))),
+                    Ok(_) => return Err(CustodyError::Unexpected),
+                    // One from before this question.
+                    Err(_) => Some(Word::Using(Vec::new())),
                 },
                 Some(Awaited::Shutdown(done)) => {
                     result.map_err(|cause| CustodyError::Refused { cause })?;
@@ -287,6 +351,10 @@ impl<'a> Talk<'a> {
 fn known_key(whose: &Keyed) -> Option<AttemptKey> {
     let key = whose.key();
     key.map_err(|error| tracing::warn!(subject = %whose.subject, %error, "no key for a subject")).ok()
+}
+
+fn using(usages: &[(AttemptKey, muster_supervisor::record::Usage)]) -> Vec<(Keyed, Usage)> {
+    usages.iter().filter_map(|(key, usage)| Some((Keyed::of(key)?, usage_of(usage)))).collect()
 }
 
 fn held(tasks: &[TaskStatus]) -> Vec<(Keyed, Timestamp)> {

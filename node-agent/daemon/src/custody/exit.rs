@@ -30,12 +30,21 @@ pub(super) fn exit_of(record: &ExitRecord) -> Exit {
         by,
         start_time: record.started_at_us.map(Timestamp::from_micros),
         end_time: Timestamp::from_micros(record.ended_at_us),
-        usage: Usage {
-            peak_memory_bytes: record.usage.peak_memory_bytes.unwrap_or(0),
-            user_cpu_micros: record.usage.user_cpu_us.unwrap_or(0),
-            kernel_cpu_micros: record.usage.system_cpu_us.unwrap_or(0),
-            ..Usage::default()
-        },
+        usage: usage_of(&record.usage),
         oom_kills: record.usage.oom_kills.unwrap_or(0),
+        refused_processes: record.usage.refused_processes.unwrap_or(0),
+    }
+}
+
+/// Converts what a command uses or used; what the node could not measure is 0.
+pub(super) fn usage_of(usage: &muster_supervisor::record::Usage) -> Usage {
+    Usage {
+        peak_memory_bytes: usage.peak_memory_bytes.unwrap_or(0),
+        user_cpu_micros: usage.user_cpu_us.unwrap_or(0),
+        kernel_cpu_micros: usage.system_cpu_us.unwrap_or(0),
+        read_bytes: usage.read_bytes.unwrap_or(0),
+        written_bytes: usage.written_bytes.unwrap_or(0),
+        peak_processes: usage.peak_processes.unwrap_or(0),
+        ..Usage::default()
     }
 }

@@ -11,6 +11,7 @@ use muster_supervisor::{
 };
 use std::collections::VecDeque;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use tokio::process::Command;
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long one answer may take while nothing else is going on.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How long a supervisor may take from its last word to its end: it removes a socket and its control groups.
+const GONE_LIMIT: Duration = Duration::from_secs(5);
 /// Size of the buffer for reading: some tens of exit records.
 const READ_BYTES: usize = 64 * 1024;
 /// Longest path of a unix socket on Linux.
@@ -92,16 +95,33 @@ pub(crate) struct Connection {
     pub(crate) capabilities: Capabilities,
 }
 
-/// Connects to the supervisor that runs, or starts one.
+/// Connects to the supervisor that runs, or starts one. One that runs another program than the one that is to (a package
+/// upgrade puts a new file in the place of the old) is asked to go without its tasks, and the new one takes them over.
 pub(crate) async fn connect_or_start(settings: &SupervisorSettings) -> Result<Connection, CustodyError> {
     let socket = settings.state_dir.join(SOCKET_NAME);
     let bytes = socket.as_os_str().len();
     if bytes > SOCKET_PATH_BYTES_MAX {
         return Err(CustodyError::LongPath { socket, bytes });
     }
+    let mut replaced = None;
     if let Ok(stream) = UnixStream::connect(&socket).await {
-        return greet(stream).await;
+        let running = greet(stream).await?;
+        if is_of_program(running.welcome.pid, &settings.program) {
+            return Ok(running);
+        }
+        replaced = Some(running.welcome.version.clone());
+        hand_over(running).await?;
     }
+    let connection = begin(settings, socket).await?;
+    if let Some(before) = replaced {
+        let now = &connection.welcome.version;
+        tracing::info!(before, now, "replaced the supervisor by one of another build; tasks go on");
+    }
+    Ok(connection)
+}
+
+/// Starts a supervisor and waits until it answers.
+async fn begin(settings: &SupervisorSettings, socket: PathBuf) -> Result<Connection, CustodyError> {
     let log = settings.state_dir.join("supervisor.log");
     start(settings, &log)?;
     let limit = START_LIMIT;
@@ -118,6 +138,59 @@ pub(crate) async fn connect_or_start(settings: &SupervisorSettings) -> Result<Co
         Ok(stream) => greet(stream).await,
         Err(_elapsed) => Err(CustodyError::Silent { socket, limit, log }),
     }
+}
+
+/// Whether a process runs the file that is now under this name. Where that cannot be told it counts as so: a supervisor is
+/// not replaced for a guess.
+fn is_of_program(pid: u32, program: &Path) -> bool {
+    // The link leads to the file that was executed, also when its name is gone.
+    let running = std::fs::metadata(format!("/proc/{pid}/exe"));
+    let wanted = std::fs::metadata(program);
+    match (running, wanted) {
+        (Ok(running), Ok(wanted)) => (running.dev(), running.ino()) == (wanted.dev(), wanted.ino()),
+        (Err(_), _) | (_, Err(_)) => true,
+    }
+}
+
+/// Lets a supervisor go that leaves its tasks running, and waits until it is gone.
+async fn hand_over(running: Connection) -> Result<(), CustodyError> {
+    let pid = running.welcome.pid;
+    let Connection { stream, frames, early, next_id, .. } = running;
+    let mut talk = Talk { stream, frames, early, next_id };
+    match talk.ask(&Request::Shutdown { kill_tasks: false }).await? {
+        Reply::Stopping => {}
+        Reply::Started { .. }
+        | Reply::Killing
+        | Reply::Tasks(_)
+        | Reply::Acknowledged
+        | Reply::Leased
+        | Reply::Limited
+        | Reply::Subscribed
+        | Reply::Usages(_)
+        | Reply::Welcome(_)
+        | Reply::Capabilities(_) => return Err(CustodyError::Unexpected),
+    }
+    gone(pid).await;
+    Ok(())
+}
+
+/// Waits until a supervisor that has agreed to go is gone, for a bounded time: whoever comes next finds its lock free, and
+/// whoever removes its directory finds nobody in it.
+pub(super) async fn gone(pid: u32) {
+    let waiting = async {
+        let mut backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
+        while is_alive(pid) {
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+    };
+    if tokio::time::timeout(GONE_LIMIT, waiting).await.is_err() {
+        tracing::warn!(pid, limit = ?GONE_LIMIT, "a supervisor that said it would go is still there");
+    }
+}
+
+/// Whether a process is there and has not ended: one that only waits to be reaped has no command line any more.
+fn is_alive(pid: u32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| !words.is_empty())
 }
 
 fn start(settings: &SupervisorSettings, log: &Path) -> Result<(), CustodyError> {
@@ -158,6 +231,7 @@ async fn greet(stream: UnixStream) -> Result<Connection, CustodyError> {
         | Reply::Limited
         | Reply::Subscribed
         | Reply::Stopping
+        | Reply::Usages(_)
         | Reply::Capabilities(_) => return Err(CustodyError::Unexpected),
     };
     let capabilities = match talk.ask(&Request::Probe).await? {
@@ -170,6 +244,7 @@ async fn greet(stream: UnixStream) -> Result<Connection, CustodyError> {
         | Reply::Limited
         | Reply::Subscribed
         | Reply::Stopping
+        | Reply::Usages(_)
         | Reply::Welcome(_) => return Err(CustodyError::Unexpected),
     };
     let Talk { stream, frames, early, next_id } = talk;

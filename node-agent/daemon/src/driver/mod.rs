@@ -11,6 +11,8 @@
 //!
 //! Invariant: no effect of a turn is carried out before its records are written.
 
+mod guard;
+mod measure;
 mod supervised;
 mod talk;
 mod turn;

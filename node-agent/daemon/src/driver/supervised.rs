@@ -7,7 +7,7 @@
 
 use super::turn::Driver;
 use crate::custody::{Ask, Keyed, Word};
-use muster_agent_core::input::{Supervised, SupervisedState};
+use muster_agent_core::input::{Exit, Supervised, SupervisedState};
 use muster_agent_core::{Input, Subject};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ impl Driver {
     pub(super) fn supervisor_said(&mut self, word: Word) {
         match word {
             Word::Holds(held) => {
+                self.book.begin_supervisor();
                 let (known, strays): (Vec<_>, Vec<_>) =
                     held.into_iter().partition(|(whose, _)| self.is_held(whose));
                 for (whose, _) in strays {
@@ -33,18 +34,30 @@ impl Driver {
                 });
                 self.take(Input::Supervised(known.collect()));
             }
+            Word::Using(usages) => self.using(usages),
             Word::Launched { whose, outcome } => {
                 if self.is_held(&whose) {
                     self.take(Input::Launched { subject: whose.subject, outcome });
                 }
             }
-            Word::Exited { whose, exit } => {
+            Word::Exited { whose, mut exit } => {
                 if self.is_held(&whose) {
+                    self.look_at_disk(&whose.subject, &mut exit);
                     self.take(Input::Exited { subject: whose.subject, exit });
                 } else {
                     self.parts.custody.ask(Ask::Acknowledge(whose));
                 }
             }
+        }
+    }
+
+    /// Looks at the directory of a command that has ended: whether it ended because that was full.
+    fn look_at_disk(&mut self, subject: &Subject, exit: &mut Exit) {
+        let layout = &self.parts.layout;
+        let Some(usage) = layout.disks().last_look(&layout.place_path(subject)) else { return };
+        exit.usage.peak_disk_bytes = usage.peak_bytes;
+        if let Some(over) = usage.over() {
+            self.take(Input::OverDisk { subject: subject.clone(), over });
         }
     }
 

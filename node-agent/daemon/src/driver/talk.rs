@@ -26,6 +26,7 @@ impl Driver {
         match event {
             SessionEvent::Opened { id, say, open } => {
                 self.session = Some(OpenSession { id, say, _open: open });
+                self.book.begin_session();
                 self.take(Input::SessionOpened(id));
             }
             SessionEvent::Closed(id) => {
@@ -47,7 +48,10 @@ impl Driver {
 
     fn heard(&mut self, session: SessionId, heard: Heard) {
         let message = match heard {
-            Heard::Welcome { lease_ttl, heartbeat_interval, settings, verdicts, acknowledged } => {
+            Heard::Welcome { lease_ttl, heartbeat_interval, settings, verdicts, acknowledged, clock } => {
+                if let Some(anchor) = clock {
+                    self.parts.health.set_anchor(anchor);
+                }
                 self.welcomed();
                 let core = codec::settings(&settings);
                 self.keep_settings(settings);
@@ -61,7 +65,8 @@ impl Driver {
             }
             Heard::LeaseGranted { sequence, ttl } => ControllerMessage::LeaseGranted { sequence, ttl },
             Heard::Assign(plans) => {
-                let assignments = plans.iter().map(codec::assignment).collect();
+                let of_the_node = |plan| self.parts.limits.told(codec::assignment(plan));
+                let assignments = plans.iter().map(of_the_node).collect();
                 for plan in plans {
                     // A repeat may not replace the plan that an attempt began with.
                     let name = (plan.attempt.clone(), plan.incarnation);
@@ -86,6 +91,7 @@ impl Driver {
                 ControllerMessage::RunStartTask(core)
             }
             Heard::RemoveDirectories(attempts) => ControllerMessage::RemoveDirectories(attempts),
+            Heard::Restart { reimage } => ControllerMessage::Restart { reimage },
             Heard::Leave => ControllerMessage::Leave,
             Heard::Read(request) => {
                 self.read(request);
@@ -104,6 +110,7 @@ impl Driver {
             self.start_task = settings.start_task.clone().map(Arc::new);
         }
         self.settings = Some(settings);
+        self.check_isolation();
     }
 
     /// Tells whoever waits for it that the node is connected.

@@ -4,13 +4,18 @@
 //! way. The two other halves of the driver are `talk` (the controller) and `work` (what takes time).
 
 use crate::codec::{self, CodecError, Entry, Payload};
-use crate::custody::{Ask, Custody, Word};
+use crate::custody::{Ask, Custody, Keyed, Word};
 use crate::files::{Files, Life};
+use crate::health::Health;
+use crate::hooks::Hooks;
+use crate::isolation::Ground;
 use crate::journal::{Found, Journal, JournalError};
-use crate::launch::{NodeNames, Users};
+use crate::launch::{LimitSettings, NodeNames};
+use crate::metrics::{Book, Meter};
 use crate::output::Outputs;
 use crate::session::SessionEvent;
 use crate::staging::Stager;
+use crate::users::{Owners, UserSettings};
 use crate::wake::Wake;
 use crate::workdir::Layout;
 use muster_agent_core::attempt::State;
@@ -73,7 +78,13 @@ pub(crate) struct Parts {
     pub(crate) outputs: Arc<Outputs>,
     pub(crate) files: Arc<Files>,
     pub(crate) names: NodeNames,
-    pub(crate) users: Users,
+    pub(crate) users: UserSettings,
+    pub(crate) ground: Ground,
+    pub(crate) limits: LimitSettings,
+    pub(crate) hooks: Hooks,
+    pub(crate) health: Health,
+    /// How often is measured; `None` is never.
+    pub(crate) metrics_interval: Option<Duration>,
     pub(crate) facts: MachineFacts,
     pub(crate) ready_file: Option<PathBuf>,
     pub(crate) stop_tasks_on_exit: bool,
@@ -95,6 +106,12 @@ pub(crate) struct Driver {
     pub(super) working: BTreeMap<Subject, DropGuard>,
     pub(super) lives: BTreeMap<AttemptId, watch::Sender<Life>>,
     pub(super) reads: BTreeMap<String, (DropGuard, AbortHandle)>,
+    /// Users that belong to one attempt alone.
+    pub(super) owners: Owners,
+    pub(super) meter: Meter,
+    pub(super) book: Book<Keyed>,
+    /// The operator's command that restarts the machine, while it runs.
+    pub(super) restarting: Option<AbortHandle>,
     /// The controller does not know this node any more.
     pub(super) unknown: bool,
     todo: Vec<Effect>,
@@ -133,7 +150,7 @@ impl Driver {
                 Payload::Settings(found) => settings = Some(found),
                 Payload::None => {}
             }
-            records.push(record);
+            records.push(parts.limits.told_in(record));
         }
         let agent = Agent::load(records, rebooted, now()).with_gpus(parts.facts.capacity.gpus);
         plans.retain(|name, _| is_wanted(&agent, name));
@@ -143,7 +160,9 @@ impl Driver {
         if !plans.is_empty() {
             tracing::info!(attempts = plans.len(), rebooted, "took up the attempts of the agent before");
         }
-        Ok(Self {
+        let owners = Owners::new(parts.users.first, parts.users.count);
+        let meter = Meter::new(parts.layout.root());
+        let mut driver = Self {
             parts,
             agent,
             journal,
@@ -154,11 +173,19 @@ impl Driver {
             working: BTreeMap::new(),
             lives: BTreeMap::new(),
             reads: BTreeMap::new(),
+            owners,
+            meter,
+            book: Book::default(),
+            restarting: None,
             unknown: false,
             todo: Vec::new(),
             reports: Vec::new(),
             over: None,
-        })
+        };
+        driver.take_over_disks();
+        driver.find_owners();
+        driver.check_isolation();
+        Ok(driver)
     }
 
     /// Goes on until the node leaves, or the order to stop comes.
@@ -173,6 +200,7 @@ impl Driver {
         let mut happened = Vec::with_capacity(TURN);
         let mut heard = Vec::with_capacity(TURN);
         let mut said = Vec::with_capacity(TURN);
+        let mut rounds = self.parts.metrics_interval.map(crate::metrics::rounds);
         let mut told_to_stop = false;
         let mut session_over = false;
         loop {
@@ -191,6 +219,7 @@ impl Driver {
                     passed?;
                     self.take(Input::DeadlinePassed);
                 }
+                () = crate::metrics::next_round(&mut rounds) => self.measure(),
                 count = inputs.recv_many(&mut happened, TURN) => {
                     if count == 0 {
                         return Err(DriverError::PartEnded);
@@ -264,7 +293,11 @@ impl Driver {
             Record::Ended { attempt, .. } | Record::GivenBack(attempt) => {
                 self.forget_plans(attempt);
                 self.lives.remove(attempt);
-                self.working.remove(&Subject::Attempt(attempt.clone()));
+                let subject = Subject::Attempt(attempt.clone());
+                self.working.remove(&subject);
+                self.close_directory(attempt);
+                self.owners.release(&subject);
+                self.book.forget(attempt);
             }
             Record::Accepted(attempt) => {
                 tracing::debug!(attempt = %attempt.id(), "accepted an attempt");
@@ -274,6 +307,9 @@ impl Driver {
             }
             Record::Killed { attempt, reason } => {
                 tracing::info!(%attempt, ?reason, "an attempt is being ended");
+            }
+            Record::OverDisk { attempt, over } => {
+                tracing::info!(%attempt, ?over, "an attempt has too much on the disk");
             }
             Record::Amended { attempt, terms } => {
                 tracing::info!(%attempt, ?terms, "the terms of an attempt have changed");
@@ -382,6 +418,7 @@ impl Driver {
             Effect::AcknowledgeExit(subject) => self.ask_about(subject, Ask::Acknowledge),
             Effect::Collect { subject, upload } => self.collect(subject, upload),
             Effect::RemoveDirectories(attempts) => self.remove_directories(&attempts),
+            Effect::Restart { reimage } => self.restart(reimage),
             Effect::Leave => self.over = Some(Ended::Left),
             Effect::Stopped => self.over = Some(Ended::TasksGone),
         }

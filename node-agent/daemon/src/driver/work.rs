@@ -8,13 +8,16 @@ use crate::custody::Ask;
 use crate::launch::{self, Command};
 use crate::output::{Environment, Outputs};
 use crate::staging::{ForWhom, cancelled};
-use crate::workdir::{Readers, TaskPlace, is_full};
+use crate::users::RunAs;
+use crate::workdir::{Layout, PlaceError, Readers, TaskPlace, is_full};
 use muster_agent_core::effect::UploadOf;
 use muster_agent_core::{Input, Subject};
 use muster_model::cause::FailureInfo;
 use muster_model::{AttemptId, Cause};
 use muster_proto::convert::{AttemptPlan, StartTaskPlan};
+use muster_supervisor::Spec;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -30,45 +33,60 @@ impl Driver {
     /// Makes the directory of a subject and fetches its files. Without files that is a handful of system calls, which are
     /// made here: another task of the runtime would take longer to wake than they take.
     pub(super) fn stage(&mut self, subject: Subject) {
-        let (place, files, whom) = match self.place(&subject) {
-            Ok(made) => made,
+        let (site, files, whom) = match self.site(&subject) {
+            Ok(found) => found,
             Err(failure) => return self.staged(subject, Err(failure)),
         };
-        if files.resource_files().is_empty() {
-            return self.staged(subject, Ok(0));
+        let layout = Arc::clone(&self.parts.layout);
+        // To bound a directory takes programs of the system, for which nobody else waits.
+        let made = if site.disk_bytes.is_some() { None } else { Some(site.make(&layout)) };
+        match made {
+            Some(Err(failure)) => return self.staged(subject, Err(failure)),
+            Some(Ok(_)) if files.resource_files().is_empty() => return self.staged(subject, Ok(0)),
+            Some(Ok(_)) | None => {}
         }
         let token = self.begin_work(&subject);
         let (stager, inputs) = (Arc::clone(&self.parts.stager), self.parts.inputs.clone());
         tokio::spawn(async move {
-            let place = Arc::new(place);
-            let outcome = tokio::select! {
-                staged = stager.stage(&whom, files.resource_files(), &place) => staged,
-                () = token.cancelled() => Err(cancelled()),
+            let made = match made {
+                Some(made) => made,
+                None => site.make_apart(Arc::clone(&layout)).await,
             };
+            let outcome = match made {
+                Ok(place) => {
+                    let place = Arc::new(place);
+                    tokio::select! {
+                        staged = stager.stage(&whom, files.resource_files(), &place) => staged,
+                        () = token.cancelled() => Err(cancelled()),
+                    }
+                }
+                Err(failure) => Err(failure),
+            };
+            let outcome = outcome.map_err(|failure| with_limit(failure, &layout, &subject));
             tell_failure(&subject, &outcome);
             let _ending = inputs.send(Input::Staged { subject, outcome }).await;
         });
     }
 
-    /// Makes the directory of a subject, and finds what it needs.
-    fn place(&self, subject: &Subject) -> Result<(TaskPlace, Work, ForWhom), FailureInfo> {
-        let (identity, work, whom, readers) = match subject {
+    /// Finds what the directory of a subject needs, and what goes into it.
+    fn site(&mut self, subject: &Subject) -> Result<(Site, Work, ForWhom), FailureInfo> {
+        let (identity, work, whom, readers, disk_bytes) = match subject {
             Subject::Attempt(attempt) => {
-                let plan = self.plan(attempt).ok_or_else(no_plan)?;
-                let is_preparation = plan.job_preparation.as_ref() == Some(&attempt.task);
-                let readers = if is_preparation { Readers::Tasks } else { Readers::Owner };
+                let plan = Arc::clone(self.plan(attempt).ok_or_else(no_plan)?);
+                let readers = if is_preparation(&plan) { Readers::Tasks } else { Readers::Owner };
                 let whom = ForWhom::Attempt(attempt.clone());
-                (plan.user_identity, Work::Attempt(Arc::clone(plan)), whom, readers)
+                let disk_bytes = Some(plan.limits.disk_bytes).filter(|bytes| *bytes > 0);
+                (plan.user_identity.clone(), Work::Attempt(plan), whom, readers, disk_bytes)
             }
             Subject::StartTask { .. } => {
-                let plan = self.start_task.as_ref().ok_or_else(no_plan)?;
+                let plan = Arc::clone(self.start_task.as_ref().ok_or_else(no_plan)?);
                 let whom = ForWhom::StartTask { version: plan.version };
-                (plan.user_identity, Work::StartTask(Arc::clone(plan)), whom, Readers::Tasks)
+                (plan.user_identity.clone(), Work::StartTask(plan), whom, Readers::Tasks, None)
             }
         };
-        let owner = self.parts.users.owner(identity).map_err(|error| error.failure())?;
-        let made = self.parts.layout.make_place(subject, owner, readers);
-        Ok((made.map_err(|error| place_failure(&error))?, work, whom))
+        let owner = self.user_of(subject, &identity, readers == Readers::Tasks)?.owner();
+        let mount_points = self.parts.ground.mount_points();
+        Ok((Site { subject: subject.clone(), owner, readers, disk_bytes, mount_points }, work, whom))
     }
 
     fn staged(&mut self, subject: Subject, outcome: Result<u64, FailureInfo>) {
@@ -78,34 +96,55 @@ impl Driver {
 
     pub(super) fn launch(&mut self, subject: Subject, wall_clock: Option<Duration>, gpus: &[u32]) {
         self.working.remove(&subject);
-        let parts = &self.parts;
-        let spec = self.command(&subject, wall_clock, gpus).and_then(|command| {
-            launch::spec(&parts.layout, &parts.names, &parts.users, &command).map_err(|error| error.failure())
-        });
-        match spec {
+        match self.spec(&subject, wall_clock, gpus) {
             Ok(spec) => self.ask_about(subject, |whose| Ask::Start { whose, spec: Box::new(spec) }),
             Err(failure) => self.take(Input::Launched { subject, outcome: Err(failure) }),
         }
     }
 
-    /// The command of a subject, as its plan has it.
+    /// What the supervisor is to run for a subject.
+    fn spec(
+        &mut self,
+        subject: &Subject,
+        wall_clock: Option<Duration>,
+        gpus: &[u32],
+    ) -> Result<Spec, FailureInfo> {
+        let (identity, is_preparation, is_release) = match subject {
+            Subject::Attempt(attempt) => {
+                let plan = self.plan(attempt).ok_or_else(no_plan)?;
+                let is_preparation = is_preparation(plan);
+                // Preparations and releases take no slots, and nothing else does so.
+                (plan.user_identity.clone(), is_preparation, plan.slots == 0 && !is_preparation)
+            }
+            Subject::StartTask { .. } => {
+                (self.start_task.as_ref().ok_or_else(no_plan)?.user_identity.clone(), false, false)
+            }
+        };
+        let user = self.user_of(subject, &identity, is_preparation)?;
+        let command = Command { user, ..self.command(subject, wall_clock, gpus)? };
+        let isolation = self.isolation_of(subject, user, gpus, command.preparation, is_release)?;
+        let parts = &self.parts;
+        let spec = launch::spec(&parts.layout, &parts.names, &parts.limits, isolation, &command);
+        spec.map_err(|error| error.failure())
+    }
+
+    /// The command of a subject, as its plan has it; as whom it runs is not in the plan alone.
     fn command<'a>(
         &'a self,
         subject: &'a Subject,
         wall_clock: Option<Duration>,
         gpus: &'a [u32],
     ) -> Result<Command<'a>, FailureInfo> {
-        let (incarnation, command_line, environment, user, limits, preparation) = match subject {
+        let (incarnation, command_line, environment, limits, preparation) = match subject {
             Subject::Attempt(attempt) => {
                 let plan = self.plan(attempt).ok_or_else(no_plan)?;
                 let preparation = plan.job_preparation.as_ref();
-                let AttemptPlan { incarnation, command_line, environment, user_identity, limits, .. } =
-                    &**plan;
-                (*incarnation, command_line, environment, *user_identity, *limits, preparation)
+                let AttemptPlan { incarnation, command_line, environment, limits, .. } = &**plan;
+                (*incarnation, command_line, environment, *limits, preparation)
             }
             Subject::StartTask { .. } => {
                 let plan = self.start_task.as_ref().ok_or_else(no_plan)?;
-                (0, &plan.command_line, &plan.environment, plan.user_identity, Default::default(), None)
+                (0, &plan.command_line, &plan.environment, Default::default(), None)
             }
         };
         Ok(Command {
@@ -113,7 +152,7 @@ impl Driver {
             incarnation,
             command_line,
             environment,
-            user,
+            user: RunAs::Agent,
             limits,
             wall_clock,
             gpus,
@@ -178,6 +217,54 @@ impl Driver {
     }
 }
 
+/// The directory of a subject that is to be made.
+struct Site {
+    subject: Subject,
+    owner: Option<(u32, u32)>,
+    readers: Readers,
+    disk_bytes: Option<u64>,
+    mount_points: Vec<PathBuf>,
+}
+
+impl Site {
+    fn make(&self, layout: &Layout) -> Result<TaskPlace, FailureInfo> {
+        let place = layout.make_place(&self.subject, self.owner, self.readers, self.disk_bytes);
+        let place = place.map_err(|error| match error {
+            PlaceError::Io(error) => place_failure(&error),
+            PlaceError::Disk(error) => error.failure(),
+        })?;
+        place.make_mount_points(&self.mount_points).map_err(|error| place_failure(&error))?;
+        Ok(place)
+    }
+
+    /// The same on a thread that may block.
+    async fn make_apart(self, layout: Arc<Layout>) -> Result<TaskPlace, FailureInfo> {
+        let made = tokio::task::spawn_blocking(move || self.make(&layout)).await;
+        // A panic there is logged by itself.
+        made.unwrap_or_else(|_panicked| {
+            Err(FailureInfo::new(
+                Cause::Internal,
+                "making the task's directory failed: this is a defect of Muster",
+            ))
+        })
+    }
+}
+
+/// A failure of staging; if it is that the task's own limit was reached, with the limit and what was in the directory.
+fn with_limit(failure: FailureInfo, layout: &Layout, subject: &Subject) -> FailureInfo {
+    if failure.cause != Cause::DiskFull {
+        return failure;
+    }
+    let usage = layout.disks().last_look(&layout.place_path(subject));
+    let Some(usage) = usage.filter(|usage| usage.is_full) else { return failure };
+    let words = format!(
+        "the resource files do not fit into the task's limit of {} bytes: raise disk_bytes or stage less",
+        usage.limit_bytes
+    );
+    let full = FailureInfo { message: words, ..failure };
+    full.with("limit_bytes", usage.limit_bytes).with("peak_bytes", usage.peak_bytes)
+}
+
 /// Whose files are staged.
 enum Work {
     Attempt(Arc<AttemptPlan>),
@@ -191,6 +278,11 @@ impl Work {
             Self::StartTask(plan) => &plan.resource_files,
         }
     }
+}
+
+/// Whether a plan is of the preparation of its own job.
+fn is_preparation(plan: &AttemptPlan) -> bool {
+    plan.job_preparation.as_ref() == Some(&plan.attempt.task)
 }
 
 fn tell_failure(subject: &Subject, outcome: &Result<u64, FailureInfo>) {

@@ -87,6 +87,11 @@ impl Cache {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Bytes of all contents.
+    pub(super) fn bytes(&self) -> u64 {
+        self.index().bytes
+    }
+
     /// The content of this digest, if it is there and what its name says. May take as long as hashing it.
     pub(super) async fn get(self: &Arc<Self>, digest: Digest) -> Option<Blob> {
         let (blob, verified) = {

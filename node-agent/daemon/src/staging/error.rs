@@ -56,6 +56,11 @@ pub(super) enum FetchError {
     Redirects { from: Place, limit: usize },
     #[error("{from} is no URL")]
     NoUrl { from: Place },
+    #[error(
+        "{from} cannot be fetched by this node, which has no certificate authorities: {reason}; install them (on many systems \
+         the package ca-certificates)"
+    )]
+    NoAuthorities { from: Place, reason: Box<str> },
     #[error("{from} has the SHA-256 {found}, the task asks for {wanted}")]
     WrongDigest { from: Place, wanted: Digest, found: Digest },
     #[error("{from} has {found} bytes, {wanted} were announced")]
@@ -84,7 +89,7 @@ impl FetchError {
             | Self::NotAllowed { .. }
             | Self::Redirects { .. } => Cause::StagingDenied,
             Self::WrongDigest { .. } | Self::WrongSize { .. } => Cause::StagingCorrupt,
-            Self::Network { .. } => Cause::StagingNetwork,
+            Self::Network { .. } | Self::NoAuthorities { .. } => Cause::StagingNetwork,
             Self::DiskFull => Cause::DiskFull,
             Self::Cache { .. } => Cause::Internal,
         }
@@ -127,7 +132,8 @@ impl StageError {
         let (cause, file) = match self {
             Self::Fetch { file, cause } => (cause.cause(), file),
             Self::DiskFull { file } => (Cause::DiskFull, file),
-            Self::Write { file, .. } => (Cause::LaunchFailed, file),
+            Self::Write { file, cause } if is_the_path_s(cause) => (Cause::LaunchFailed, file),
+            Self::Write { file, .. } => (Cause::Internal, file),
         };
         let words = if cause == Cause::DiskFull {
             format!("{self}: free some, or use a node with a larger disk")
@@ -136,6 +142,13 @@ impl StageError {
         };
         FailureInfo::new(cause, words).with("file", file)
     }
+}
+
+/// Whether a file cannot be written because of the path that the task gives it; else it is the node's disk.
+fn is_the_path_s(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, InvalidFilename, IsADirectory, NotADirectory};
+    let is_a_link = error.raw_os_error() == Some(nix::libc::ELOOP);
+    is_a_link || matches!(error.kind(), AlreadyExists | InvalidFilename | IsADirectory | NotADirectory)
 }
 
 #[cfg(test)]
@@ -156,5 +169,7 @@ mod tests {
         let taken = StageError::write(&file)(nix::errno::Errno::EEXIST.into());
         assert_eq!(taken.failure().cause, Cause::LaunchFailed);
         assert!(taken.failure().message.contains("'a'"), "{}", taken.failure().message);
+        let broken = StageError::write(&file)(nix::errno::Errno::EIO.into());
+        assert_eq!(broken.failure().cause, Cause::Internal, "a broken disk is no fault of the task");
     }
 }

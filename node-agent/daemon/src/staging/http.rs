@@ -11,9 +11,9 @@ use super::error::{FetchError, Place};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ETAG, HeaderMap, IF_NONE_MATCH, IF_RANGE, RANGE};
 use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, ClientBuilder, StatusCode, Url};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Most redirects: browsers take 20, honest downloads need two.
@@ -23,15 +23,14 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long nothing may arrive.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 
-/// Why there can be no HTTP client.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot make an HTTP client")]
-pub(crate) struct HttpError(#[from] reqwest::Error);
-
-/// The HTTP client of the node.
-#[derive(Debug, Clone)]
+/// The HTTP clients of the node, made when they are first needed: a node that fetches nothing does not hold the authorities
+/// of the web in memory, and one whose system has none can do everything else.
+#[derive(Debug)]
 pub(super) struct Http {
-    client: Client,
+    /// For every URL; in words, why there is none.
+    client: OnceLock<Result<Client, Box<str>>>,
+    /// For http alone, where there is no other.
+    plain: OnceLock<Option<Client>>,
     allow_link_local: bool,
 }
 
@@ -61,7 +60,26 @@ impl From<FetchError> for GetError {
 }
 
 impl Http {
-    pub(super) fn new(allow_link_local: bool) -> Result<Self, HttpError> {
+    pub(super) const fn new(allow_link_local: bool) -> Self {
+        Self { client: OnceLock::new(), plain: OnceLock::new(), allow_link_local }
+    }
+
+    /// The client for a URL.
+    fn client(&self, url: &Url) -> Result<&Client, FetchError> {
+        let client = self.client.get_or_init(|| self.builder().build().map_err(|error| chain(&error)));
+        match client {
+            Ok(client) => Ok(client),
+            Err(reason) => {
+                let without = || self.builder().tls_certs_only([]).build().ok();
+                let plain = self.plain.get_or_init(without).as_ref().filter(|_| url.scheme() == "http");
+                let from = Place::of_url(url);
+                plain.ok_or_else(|| FetchError::NoAuthorities { from, reason: reason.clone() })
+            }
+        }
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        let allow_link_local = self.allow_link_local;
         let policy = Policy::custom(move |attempt| {
             if attempt.previous().len() > REDIRECTS_MAX {
                 return attempt.error(TooMany);
@@ -73,14 +91,12 @@ impl Http {
                 attempt.error(Elsewhere { to })
             }
         });
-        let client = Client::builder()
+        Client::builder()
             .redirect(policy)
             .connect_timeout(CONNECT_LIMIT)
             .read_timeout(READ_LIMIT)
             .dns_resolver(Arc::new(Resolver { allow_link_local }))
             .user_agent(concat!("muster-agent/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, allow_link_local })
     }
 
     /// Reads a URL.
@@ -101,7 +117,7 @@ impl Http {
         if !allowed(url, self.allow_link_local) {
             return Err(FetchError::NotAllowed { from, to: shown_host(url) }.into());
         }
-        let mut request = self.client.get(url.clone());
+        let mut request = self.client(url)?.get(url.clone());
         match (&resume, download.written()) {
             (Some(etag), 1..) => {
                 request =

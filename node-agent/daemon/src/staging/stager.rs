@@ -5,7 +5,7 @@
 
 use super::cache::{Blob, Cache, CacheError};
 use super::error::{FetchError, Place, StageError};
-use super::http::{GetError, Got, Http, HttpError};
+use super::http::{GetError, Got, Http};
 use super::store::ForWhom;
 use super::{place, store};
 use crate::link::Link;
@@ -69,12 +69,17 @@ impl Stager {
     ) -> Result<Self, StagerError> {
         Ok(Self {
             cache: Cache::open(agent, cache_bytes_max)?,
-            http: Http::new(allow_link_local)?,
+            http: Http::new(allow_link_local),
             link,
             downloads: Semaphore::new(DOWNLOADS_AT_A_TIME),
             flights: Mutex::default(),
             known: Mutex::default(),
         })
+    }
+
+    /// Bytes in the cache.
+    pub(crate) fn cache_bytes(&self) -> u64 {
+        self.cache.bytes()
     }
 
     /// Stages all files; answers the bytes that were fetched over the network.
@@ -245,8 +250,6 @@ impl Stager {
 pub(crate) enum StagerError {
     #[error(transparent)]
     Cache(#[from] CacheError),
-    #[error(transparent)]
-    Http(#[from] HttpError),
 }
 
 fn from_of(source: &PlannedSource) -> Place {

@@ -40,6 +40,8 @@ pub(crate) struct FileFacts {
     pub(crate) size: u64,
     /// Permission bits.
     pub(crate) mode: u32,
+    /// User id of the owner.
+    pub(crate) owner: u32,
     /// Microseconds since the epoch.
     pub(crate) modified_us: i64,
     /// Device and inode, which tell whether two files are one.
@@ -202,6 +204,7 @@ fn facts_of(stat: &FileStat) -> FileFacts {
         kind,
         size: u64::try_from(stat.st_size).unwrap_or(0),
         mode: stat.st_mode & 0o7777,
+        owner: stat.st_uid,
         modified_us: stat.st_mtime.saturating_mul(1_000_000).saturating_add(stat.st_mtime_nsec / 1_000),
         identity: (stat.st_dev, stat.st_ino),
     }

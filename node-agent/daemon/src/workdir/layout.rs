@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! ROOT/batch/                         AZ_BATCH_NODE_ROOT_DIR, with startup/ (the start task) and shared/ for all tasks
-//! ROOT/batch/workitems/<job>/job-1/<task>/     a task: stdout.txt, stderr.txt, wd/
+//! ROOT/batch/workitems/<job>/job-1/<task>/     a task: stdout.txt, stderr.txt, wd/, tmp/ (its own /tmp, see isolation)
 //! ROOT/agent/  ROOT/supervisor/       their own: identity, journal, cache; nobody else may look
 //! ROOT/trash/                         trees that wait for their removal
 //! ```
 //!
-//! A task owns its `wd` and nothing above it, so it can neither replace it nor its output files.
+//! A task owns its `wd` and nothing above it, so it can neither replace it nor its output files. While it lives, only its
+//! group passes its directory; after its end nobody but the agent does, so that its user's id may come to another task.
+//! The directories of the start task and of job preparations stay open: other tasks read them.
 
 use super::dir::{Dir, give};
 use super::trash::Trash;
+use crate::disk::{Choice, DiskError, Disks, Holding};
 use muster_agent_core::Subject;
 use muster_model::{AttemptId, FilePath};
 use std::fs::{DirBuilder, File};
@@ -24,12 +27,20 @@ use std::sync::Arc;
 const OPEN_MODE: u32 = 0o755;
 /// Permission bits of the directories that only the agent uses.
 const PRIVATE_MODE: u32 = 0o700;
-/// Permission bits of a task's working directory: its files are not other users' business.
+/// Permission bits of a live task's directory and of its working directory: its files are not other users' business.
 const WORK_MODE: u32 = 0o750;
 /// Permission bits of the directory that all tasks of the node share: each may add files, none may remove another user's.
 const SHARED_MODE: u32 = 0o1777;
+/// The directory of a task that shows as its own /tmp, where it has a view of its own.
+const TMP_NAME: &str = "tmp";
+/// The id of root and of its group.
+const ROOT_ID: u32 = 0;
 /// Where trees wait for their removal.
 const TRASH_NAME: &str = "trash";
+/// Below which the directories of tasks are.
+const TASKS_FOLDER: &str = "batch/workitems";
+/// What is kept of their bounds.
+const DISKS_FOLDER: &str = "agent/disks";
 
 /// Why the node's directories cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +51,23 @@ pub(crate) enum LayoutError {
         #[source]
         cause: io::Error,
     },
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     #[error("cannot open {path} safely (openat2): the node needs Linux 5.6 or later")]
     Open {
         path: PathBuf,
         #[source]
         cause: io::Error,
     },
+}
+
+/// Why the directory of a subject cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlaceError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Disk(#[from] DiskError),
 }
 
 /// The node's directories.
@@ -56,6 +78,7 @@ pub(crate) struct Layout {
     workitems: Dir,
     agent: Dir,
     trash: Arc<Trash>,
+    disks: Arc<Disks>,
 }
 
 /// The directory of a task or of the start task, made for one attempt.
@@ -63,6 +86,8 @@ pub(crate) struct Layout {
 pub(crate) struct TaskPlace {
     /// The `wd`, which belongs to the task.
     wd: Dir,
+    /// Its own /tmp; the start task has none.
+    tmp: Option<Dir>,
     owner: Option<(u32, u32)>,
     /// Permission bits of it and of the directories in it.
     mode: u32,
@@ -100,7 +125,7 @@ impl Layout {
             make(&path, mode)?;
             let dir = Dir::root(&path).map_err(|cause| LayoutError::Open { path: path.clone(), cause })?;
             dir.give_to(None, mode).map_err(|cause| LayoutError::Make { path, cause })?;
-            Ok(dir)
+            Ok::<_, LayoutError>(dir)
         };
         let batch_path = root.join("batch");
         let batch = opened(batch_path.clone(), OPEN_MODE)?;
@@ -111,7 +136,39 @@ impl Layout {
         let workitems = opened(batch_path.join("workitems"), OPEN_MODE)?;
         let trash = Trash::new(opened(root.join(TRASH_NAME), PRIVATE_MODE)?);
         let agent = opened(root.join("agent"), PRIVATE_MODE)?;
-        Ok(Self { root, batch, workitems, agent, trash })
+        let disks = Disks::open(Choice::None, &root.join(DISKS_FOLDER), &root.join(TASKS_FOLDER))?;
+        Ok(Self { root, batch, workitems, agent, trash, disks })
+    }
+
+    /// The same with task directories bounded: tries the means out, so only one agent at a time may do so.
+    pub(crate) fn bounded_by(self, choice: Choice) -> Result<Self, LayoutError> {
+        let disks = Disks::open(choice, &self.root.join(DISKS_FOLDER), &self.root.join(TASKS_FOLDER))?;
+        Ok(Self { disks, ..self })
+    }
+
+    /// The bounds of task directories.
+    pub(crate) const fn disks(&self) -> &Arc<Disks> {
+        &self.disks
+    }
+
+    /// At start: takes over the bounds of these attempts' directories, and puts away bounded ones that are nobody's.
+    pub(crate) fn take_over(&self, held: impl Iterator<Item = (AttemptId, bool)>) -> Result<(), LayoutError> {
+        let holdings = held.map(|(attempt, is_live)| {
+            let path = self.place_path(&Subject::Attempt(attempt.clone()));
+            Holding { attempt, path, is_live }
+        });
+        for stray in self.disks.take_over(holdings.collect())? {
+            let put_away = |path: &Path| {
+                let (parent, name) = (path.parent()?, path.file_name()?.to_str()?);
+                let parent = parent.strip_prefix(self.root.join(TASKS_FOLDER)).ok()?.to_str()?;
+                let parent = self.workitems.open_dir(parent).ok()?;
+                self.trash.put(&parent, name).ok()
+            };
+            if put_away(&stray).is_none() {
+                tracing::debug!(path = %stray.display(), "a directory that nobody holds is gone");
+            }
+        }
+        Ok(())
     }
 
     /// The absolute path of the root, free of links.
@@ -155,30 +212,33 @@ impl Layout {
             Subject::StartTask { .. } => self.root.join("batch/startup"),
             Subject::Attempt(attempt) => {
                 let (folder, job, task) = task_parts(attempt);
-                self.root.join("batch/workitems").join(folder).join(job).join(task)
+                self.root.join(TASKS_FOLDER).join(folder).join(job).join(task)
             }
         }
     }
 
-    /// Opens the directory of a subject as it is.
+    /// Opens the directory of a subject as it is. That of an ended attempt may have to be mounted first.
     pub(crate) fn existing(&self, subject: &Subject) -> io::Result<Dir> {
         match subject {
             Subject::StartTask { .. } => self.batch.open_dir("startup"),
             Subject::Attempt(attempt) => {
                 let (folder, job, task) = task_parts(attempt);
+                self.disks.wake(&self.place_path(subject)).map_err(io::Error::other)?;
                 self.workitems.open_dir(&format!("{folder}/{job}/{task}"))
             }
         }
     }
 
     /// Makes the directory of a subject anew. What an earlier attempt or run left there is put away first; the `wd` of
-    /// the start task stays, because it must be safe to run again and may rely on what it did before.
+    /// the start task stays, because it must be safe to run again and may rely on what it did before. With `disk_bytes` the
+    /// directory of an attempt is bounded, which takes milliseconds and may wait; without, it is a handful of system calls.
     pub(crate) fn make_place(
         &self,
         subject: &Subject,
         owner: Option<(u32, u32)>,
         readers: Readers,
-    ) -> io::Result<TaskPlace> {
+        disk_bytes: Option<u64>,
+    ) -> Result<TaskPlace, PlaceError> {
         let dir = match subject {
             Subject::StartTask { .. } => {
                 let dir = self.batch.make_dir("startup", OPEN_MODE)?;
@@ -188,38 +248,101 @@ impl Layout {
                 dir
             }
             Subject::Attempt(attempt) => {
-                let (folder, job, task) = task_parts(attempt);
+                let (folder, job, _) = task_parts(attempt);
                 let parent = match self.workitems.open_dir(&format!("{folder}/{job}")) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         self.workitems.make_dir(folder, OPEN_MODE)?.make_dir(job, OPEN_MODE)?
                     }
                     opened => opened?,
                 };
-                match parent.make_new_dir(task, OPEN_MODE) {
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        self.trash.put(&parent, task)?;
-                        parent.make_new_dir(task, OPEN_MODE)?
-                    }
-                    made => made?,
-                }
+                self.make_task_dir(&parent, attempt, disk_bytes)?
             }
         };
-        // The agent's umask may have taken bits away.
-        dir.give_to(None, OPEN_MODE)?;
         let mode = match readers {
             Readers::Tasks => OPEN_MODE,
             Readers::Owner => WORK_MODE,
         };
+        // The agent's umask may have taken bits away.
+        dir.give_to(owner.map(|(_, gid)| (ROOT_ID, gid)), mode)?;
         let wd = dir.make_dir("wd", mode)?;
         wd.give_to(owner, mode)?;
-        Ok(TaskPlace { wd, owner, mode })
+        let tmp = match subject {
+            Subject::StartTask { .. } => None,
+            Subject::Attempt(_) => {
+                let tmp = dir.make_dir(TMP_NAME, SHARED_MODE)?;
+                tmp.give_to(None, SHARED_MODE)?;
+                Some(tmp)
+            }
+        };
+        Ok(TaskPlace { wd, tmp, owner, mode })
     }
 
-    /// Puts the directory of an ended attempt away.
+    /// Makes the directory of an attempt in place of an earlier one's.
+    fn make_task_dir(
+        &self,
+        parent: &Dir,
+        attempt: &AttemptId,
+        disk_bytes: Option<u64>,
+    ) -> Result<Dir, PlaceError> {
+        let (_, _, name) = task_parts(attempt);
+        let path = self.place_path(&Subject::Attempt(attempt.clone()));
+        let turn = self.disks.turn(&path);
+        self.disks.clear(&turn)?;
+        let Some(bytes) = disk_bytes else {
+            let dir = match parent.make_new_dir(name, OPEN_MODE) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    self.trash.put(parent, name)?;
+                    parent.make_new_dir(name, OPEN_MODE)?
+                }
+                made => made?,
+            };
+            self.disks.hold(&turn, attempt, &path);
+            return Ok(dir);
+        };
+        self.trash.put(parent, name)?;
+        self.disks.make(&turn, attempt, &path, bytes)?;
+        Ok(parent.open_dir(name)?)
+    }
+
+    /// Closes the directory of an ended attempt to everybody but the agent; one that other tasks read stays open. None is
+    /// fine too.
+    pub(crate) fn seal(&self, attempt: &AttemptId) -> io::Result<()> {
+        let dir = match self.existing(&Subject::Attempt(attempt.clone())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
+        if dir.facts(".")?.mode & 0o7 != 0 {
+            return Ok(());
+        }
+        dir.give_to(nix::unistd::geteuid().is_root().then_some((ROOT_ID, ROOT_ID)), PRIVATE_MODE)
+    }
+
+    /// The user who owns the working directory of a subject, as the disk has it.
+    pub(crate) fn owner_of(&self, subject: &Subject) -> io::Result<u32> {
+        Ok(self.existing(subject)?.facts("wd")?.owner)
+    }
+
+    /// Puts the directory of an ended attempt away. Where a bound has to be lifted first, that goes on by itself, and whoever
+    /// makes the directory anew waits for it.
     pub(crate) fn discard(&self, attempt: &AttemptId) -> io::Result<()> {
         let (folder, job, task) = task_parts(attempt);
         let parent = self.workitems.open_dir(&format!("{folder}/{job}"))?;
-        self.trash.put(&parent, task)
+        let path = self.place_path(&Subject::Attempt(attempt.clone()));
+        if !self.disks.is_bounded(&path) {
+            return self.trash.put(&parent, task);
+        }
+        let turn = self.disks.turn(&path);
+        let (disks, trash, task) = (Arc::clone(&self.disks), Arc::clone(&self.trash), task.to_owned());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = disks.clear(&turn) {
+                tracing::warn!(path = %path.display(), %error, "cannot lift the limit of a task directory");
+            } else if let Err(error) = trash.put(&parent, &task) {
+                tracing::warn!(path = %path.display(), %error, "cannot put a task directory away");
+            }
+            drop(turn);
+            trash.empty();
+        });
+        Ok(())
     }
 }
 
@@ -244,6 +367,19 @@ impl TaskPlace {
         }
         parent.remove_file(name)?;
         Ok((parent, name))
+    }
+
+    /// Makes directories in the task's own /tmp, at which something will be shown to it. They belong to the agent's user.
+    pub(crate) fn make_mount_points(&self, points: &[PathBuf]) -> io::Result<()> {
+        let Some(tmp) = &self.tmp else { return Ok(()) };
+        for point in points {
+            let mut parent = tmp.open_dir(".")?;
+            for name in point.iter() {
+                let name = name.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
+                parent = parent.make_dir(name, OPEN_MODE)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes a file belong to the task.
@@ -280,10 +416,10 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let layout = Layout::open(temporary.path()).unwrap();
         let subject = Subject::Attempt(attempt("film", 1));
-        layout.make_place(&subject, None, Readers::Owner).unwrap();
+        layout.make_place(&subject, None, Readers::Owner, None).unwrap();
         let left = layout.place_path(&subject).join("wd/left");
         std::fs::write(&left, "x").unwrap();
-        layout.make_place(&Subject::Attempt(attempt("film", 2)), None, Readers::Owner).unwrap();
+        layout.make_place(&Subject::Attempt(attempt("film", 2)), None, Readers::Owner, None).unwrap();
         assert!(!left.exists() && left.parent().is_some_and(Path::exists));
     }
 
@@ -294,7 +430,7 @@ mod tests {
         let layout = Layout::open(temporary.path()).unwrap();
         let subject = Subject::Attempt(attempt("film", 1));
         for (readers, wanted) in [(Readers::Owner, WORK_MODE), (Readers::Tasks, OPEN_MODE)] {
-            let place = layout.make_place(&subject, None, readers).unwrap();
+            let place = layout.make_place(&subject, None, readers, None).unwrap();
             place.parent_of(&FilePath::parse("a/b").unwrap()).unwrap();
             let wd = layout.place_path(&subject).join("wd");
             for folder in [wd.join("a"), wd] {
@@ -305,11 +441,49 @@ mod tests {
     }
 
     #[test]
+    fn an_ended_task_s_directory_is_closed_and_that_of_a_preparation_stays_open() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let temporary = tempfile::tempdir().unwrap();
+        let layout = Layout::open(temporary.path()).unwrap();
+        let is_root = nix::unistd::geteuid().is_root();
+        let user = is_root.then_some((64_000, 64_001));
+        let subject = Subject::Attempt(attempt("film", 1));
+        let facts = || layout.place_path(&subject).metadata().unwrap();
+        for (readers, live, ended) in [(Readers::Owner, 0o750, 0o700), (Readers::Tasks, 0o755, 0o755)] {
+            layout.make_place(&subject, user, readers, None).unwrap();
+            assert_eq!(facts().permissions().mode() & 0o7777, live);
+            if is_root {
+                assert_eq!((facts().uid(), facts().gid()), (0, 64_001));
+                assert_eq!(layout.owner_of(&subject).unwrap(), 64_000);
+            }
+            layout.seal(&attempt("film", 1)).unwrap();
+            assert_eq!(facts().permissions().mode() & 0o7777, ended, "{readers:?}");
+        }
+        layout.seal(&attempt("never", 1)).unwrap();
+    }
+
+    #[test]
+    fn mount_points_are_made_in_the_task_s_own_tmp_and_never_through_links() {
+        let temporary = tempfile::tempdir().unwrap();
+        let layout = Layout::open(temporary.path()).unwrap();
+        let subject = Subject::Attempt(attempt("film", 1));
+        let place = layout.make_place(&subject, None, Readers::Owner, None).unwrap();
+        place.make_mount_points(&["a/b".into(), "a/c".into()]).unwrap();
+        let tmp = layout.place_path(&subject).join("tmp");
+        assert!(tmp.join("a/b").is_dir() && tmp.join("a/c").is_dir());
+        std::os::unix::fs::symlink("/var", tmp.join("out")).unwrap();
+        assert!(place.make_mount_points(&["out/x".into()]).is_err());
+        let start = layout.make_place(&Subject::StartTask { run: 1 }, None, Readers::Tasks, None).unwrap();
+        start.make_mount_points(&["a".into()]).unwrap();
+        assert!(!layout.place_path(&Subject::StartTask { run: 1 }).join("tmp").exists());
+    }
+
+    #[test]
     fn files_go_below_the_working_directory_and_never_through_links() {
         let temporary = tempfile::tempdir().unwrap();
         let layout = Layout::open(temporary.path()).unwrap();
         let subject = Subject::Attempt(attempt("film", 1));
-        let place = layout.make_place(&subject, None, Readers::Owner).unwrap();
+        let place = layout.make_place(&subject, None, Readers::Owner, None).unwrap();
         let path = FilePath::parse("a/b/c.txt").unwrap();
         let (parent, name) = place.parent_of(&path).unwrap();
         parent.create_file(name, 0o640).unwrap();

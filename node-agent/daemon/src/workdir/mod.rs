@@ -9,4 +9,4 @@ mod layout;
 mod trash;
 
 pub(crate) use dir::{Dir, EntryKind, FileFacts, is_full};
-pub(crate) use layout::{Layout, Readers, TaskPlace};
+pub(crate) use layout::{Layout, PlaceError, Readers, TaskPlace};

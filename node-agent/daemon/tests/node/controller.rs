@@ -3,6 +3,7 @@
 //! It acknowledges what it is told and remembers all of it; a test changes its behaviour through `State`, and waits for
 //! what it learns with `wait`, which has a deadline.
 
+use muster_model::Timestamp;
 use muster_proto::convert;
 use muster_proto::wire;
 use muster_proto::wire::agent_message::Body as Said;
@@ -40,6 +41,7 @@ pub(crate) struct State {
     pub(crate) verdicts: BTreeMap<String, wire::HeldVerdict>,
     pub(crate) hellos: Vec<wire::Hello>,
     pub(crate) reports: Vec<wire::Report>,
+    pub(crate) metrics: Vec<wire::Metrics>,
     pub(crate) contents: BTreeMap<String, Vec<u8>>,
     pub(crate) fetches: usize,
     pub(crate) uploads: Vec<String>,
@@ -48,6 +50,8 @@ pub(crate) struct State {
     pub(crate) renewals: usize,
     pub(crate) knows_the_node: bool,
     pub(crate) certificate_life: Duration,
+    /// What a Welcome says of the controller's clock, as a distance from the true time in seconds; `None` says nothing.
+    pub(crate) clock_off: Option<i64>,
     out: Option<Out>,
 }
 
@@ -94,6 +98,9 @@ impl Controller {
                 is_dedicated: true,
                 account_url: "https://controller.test".to_owned(),
                 start_task: None,
+                isolation_level: 0,
+                task_network: 0,
+                user_accounts: Vec::new(),
             },
             lease_ttl: Duration::from_secs(30),
             grants_leases: true,
@@ -101,6 +108,7 @@ impl Controller {
             verdicts: BTreeMap::new(),
             hellos: Vec::new(),
             reports: Vec::new(),
+            metrics: Vec::new(),
             contents: BTreeMap::new(),
             fetches: 0,
             uploads: Vec::new(),
@@ -109,6 +117,7 @@ impl Controller {
             renewals: 0,
             knows_the_node: true,
             certificate_life: Duration::from_secs(3600),
+            clock_off: None,
             out: None,
         };
         let controller = Self {
@@ -201,6 +210,21 @@ impl Controller {
             })
         })
         .await;
+    }
+
+    /// Waits until the node has told of an error with this code; answers its words.
+    pub(crate) async fn health(&self, code: &str) -> String {
+        self.wait(&format!("the error {code}"), |state| {
+            let events = state.reports.iter().rev().filter_map(|report| report.event.as_ref());
+            events.into_iter().find_map(|event| match event {
+                wire::report::Event::Health(health) => {
+                    let error = health.errors.iter().find(|error| error.code == code);
+                    error.map(|error| error.message.clone())
+                }
+                _ => None,
+            })
+        })
+        .await
     }
 
     /// Waits for the first attempt of a task to finish.
@@ -415,7 +439,10 @@ impl Controller {
             heartbeat_interval: None,
             settings: Some(state.settings.clone()),
             held: hello.held.iter().map(answer).collect(),
-            server_time: None,
+            server_time: state.clock_off.map(|seconds| {
+                let off = muster_runtime::clock::wall_us() + seconds * 1_000_000;
+                convert::timestamp_out(Timestamp::from_micros(off))
+            }),
             acknowledged_sequence: 0,
         }
     }
@@ -444,6 +471,7 @@ impl Controller {
                 }
             }
             Some(Said::ReadRefused(refused)) => state.refused.push(refused),
+            Some(Said::Metrics(metrics)) => state.metrics.push(metrics),
             Some(Said::Heartbeat(_) | Said::Hello(_)) | None => {}
         });
     }

@@ -14,11 +14,17 @@
 
 mod controller;
 mod custody;
+mod disk;
+mod health;
+mod isolation;
 mod jobs;
+mod measuring;
 mod outputs;
 mod reading;
 mod remade;
+mod restarts;
 mod running;
 mod staging;
+mod users;
 mod web;
 mod world;

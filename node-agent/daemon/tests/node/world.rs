@@ -23,6 +23,10 @@ pub(crate) struct World {
     pub(crate) root: PathBuf,
     agent: Option<Child>,
     extra: Vec<String>,
+    /// The supervisor's program.
+    pub(crate) supervisor: PathBuf,
+    /// The parent control group; none at first. One of a name is removed by the supervisor when it ends.
+    pub(crate) cgroup_root: String,
     mounted: bool,
     _temporary: TempDir,
 }
@@ -63,6 +67,8 @@ impl World {
             root,
             agent: None,
             extra: Vec::new(),
+            supervisor: supervisor_program().to_owned(),
+            cgroup_root: "none".to_owned(),
             mounted: false,
             _temporary: temporary,
         }
@@ -81,6 +87,19 @@ impl World {
         self.extra.push(flag.to_owned());
     }
 
+    /// A setting of the agent from its next start on.
+    pub(crate) fn set(&mut self, setting: &str) {
+        self.flag("--set");
+        self.flag(setting);
+    }
+
+    /// What is mounted among the directories of tasks.
+    pub(crate) fn mounts(&self) -> Vec<PathBuf> {
+        let list = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points = list.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+        points.filter(|point| point.starts_with(self.root.join("batch"))).collect()
+    }
+
     pub(crate) fn start_agent(&mut self) {
         assert!(self.agent.is_none());
         let log = std::fs::File::create(self.root.with_extension("log")).unwrap();
@@ -91,8 +110,8 @@ impl World {
             .arg("--controller")
             .arg(format!("https://127.0.0.1:{}", self.controller.port))
             .arg("--supervisor")
-            .arg(supervisor_program())
-            .args(["--cgroup-root", "none"])
+            .arg(&self.supervisor)
+            .args(["--cgroup-root", &self.cgroup_root])
             .args(&self.extra)
             .env("MUSTER_AGENT__TOKEN", &self.controller.token)
             .env("MUSTER_LOG", "info,muster_agent=debug")
@@ -132,6 +151,44 @@ impl World {
         self.root.join("batch/workitems/job/job-1").join(task)
     }
 
+    /// Waits for the process of a running task whose first word is this; answers the node's number of it: in its own
+    /// namespace it has another one.
+    pub(crate) async fn process_of(&self, task: &str, program: &str) -> i32 {
+        let mut found = None;
+        eventually(&format!("{program} to run for {task}"), || {
+            found = self.find_process_of(task, program);
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
+    }
+
+    fn find_process_of(&self, task: &str, program: &str) -> Option<i32> {
+        let wd = self.task_dir(task).join("wd");
+        let variable = format!("AZ_BATCH_TASK_WORKING_DIR={}", wd.display());
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let is_it = |pid: &i32| {
+            let part = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            let holds = part("environ").split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes());
+            holds && part("cmdline").starts_with(format!("{program}\0").as_bytes())
+        };
+        numbers.into_iter().find(is_it)
+    }
+
+    /// Ends every process of this world's root that has this in its environment, with its children's group.
+    pub(crate) fn end_processes_with(&self, variable: &str) {
+        let root = format!("MUSTER_ROOT={}", self.root.display());
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            let has = |wanted: &str| environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
+            if has(&root) && has(variable) {
+                let _ended = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.root.with_extension("log")).unwrap_or_default()
     }
@@ -155,6 +212,9 @@ impl Drop for World {
         end_supervisor(&self.root.join("supervisor").join(SOCKET_NAME));
         if std::thread::panicking() {
             println!("--- log of the agent\n{}", self.log());
+        }
+        for point in self.mounts().iter().rev() {
+            let _gone = nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH);
         }
         if self.mounted {
             let _busy = nix::mount::umount2(&self.root, nix::mount::MntFlags::MNT_DETACH);
