@@ -58,10 +58,7 @@ impl Field {
     }
 
     fn cell(&self) -> Cell {
-        // Control characters of a name must not move the cursor of whoever looks at it.
-        let shown: String =
-            self.text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
-        let cell = Cell::new(shown);
+        let cell = Cell::new(printable(&self.text));
         let cell = if self.is_number { cell.set_alignment(CellAlignment::Right) } else { cell };
         match self.tone {
             Tone::Plain => cell,
@@ -177,6 +174,14 @@ impl Outlet {
         out.flush()
     }
 
+    /// Writes a sentence of somebody else's below a table, without what could move the cursor.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub(crate) fn note(&self, text: &str) -> io::Result<()> {
+        self.line(&format!("note: {}", printable(text).replace('\n', " ")))
+    }
+
     /// Writes a sentence about what was done, for people: nothing in JSON.
     ///
     /// # Errors
@@ -206,6 +211,11 @@ impl Outlet {
     pub(crate) fn warn(&self, text: &str) {
         let _unread = writeln!(io::stderr().lock(), "muster: {text}");
     }
+}
+
+/// A text whose control characters cannot move the cursor of whoever looks at it.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// The table as text, with two spaces between its columns and none at the ends.

@@ -107,3 +107,36 @@ impl Drop for CountBar {
         self.0.finish_and_clear();
     }
 }
+
+/// A line that says where one thing is, for what has no measure.
+pub(crate) struct StateLine(ProgressBar);
+
+impl StateLine {
+    /// A line that begins with a text, or nothing when nobody watches.
+    #[must_use]
+    pub(crate) fn new(outlet: &Outlet, text: String) -> Self {
+        let target = if outlet.is_watched() {
+            ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let line = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {msg} {elapsed}") {
+            line.set_style(style);
+        }
+        line.set_prefix(text);
+        line.enable_steady_tick(Duration::from_secs(1));
+        Self(line)
+    }
+
+    /// Shows where it is now.
+    pub(crate) fn set(&self, state: String) {
+        self.0.set_message(state);
+    }
+}
+
+impl Drop for StateLine {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -45,7 +45,7 @@ fn shows(arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
-const COMMANDS: [&[&str]; 49] = [
+const COMMANDS: [&[&str]; 55] = [
     &["run"],
     &["dev"],
     &["version"],
@@ -57,6 +57,12 @@ const COMMANDS: [&[&str]; 49] = [
     &["pool", "delete"],
     &["node", "list"],
     &["node", "show"],
+    &["node", "disable"],
+    &["node", "drain"],
+    &["node", "enable"],
+    &["node", "reboot"],
+    &["node", "reimage"],
+    &["node", "remove"],
     &["job", "create"],
     &["job", "list"],
     &["job", "show"],
@@ -140,6 +146,18 @@ fn mistakes_are_told_with_the_way_out() {
         (&["pool", "create"], "<ID>"),
         (&["pool", "create", "p", "--nodes", "many"], "many"),
         (&["pool", "create", "p", "--start-task-admin"], "--start-task"),
+        (&["pool", "create", "p", "--user", "ann:1000"], "ann:1000:1000"),
+        (&["pool", "create", "p", "--isolation", "strong"], "strong"),
+        (&["pool", "create", "p", "--start-task", "x", "--start-task-user", "9x"], "9x"),
+        (&["pool", "resize", "p", "--nodes", "1", "--option", "kill"], "kill"),
+        (&["node", "disable", "p", "n", "--option", "requeue", "--deadline", "30m"], "taskcompletion"),
+        (&["node", "drain", "p", "n", "--deadline", "30"], "for example 30s"),
+        (&["node", "reboot", "p", "n", "--timeout", "1h"], "--wait"),
+        (&["node", "remove", "p"], "<NODE>"),
+        (&["task", "add", "job", "id", "--user", "ann", "--admin", "--", "true"], "cannot be used with"),
+        (&["task", "add", "job", "id", "--user", "9x", "--", "true"], "user name"),
+        (&["run", "--pool", "p", "--user-scope", "job", "--", "true"], "job"),
+        (&["dev", "--writable", "/none"], "--writable /none"),
         (&["run", "--", "true"], "--pool"),
         (&["run", "--pool", "p"], "<CMD>"),
         (&["run", "--pool", "p", "--memory", "lots", "--", "true"], "for example 512M"),

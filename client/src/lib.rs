@@ -37,7 +37,7 @@ pub use credentials::{CredentialError, Credentials};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{CallError, ErrorKind, Refusal};
 pub use identifier::{random_id, request_id};
-pub use nodes_ready::NodesError;
+pub use nodes_ready::{NodeGoal, NodeWaitError, NodesError};
 pub use profile::{Credential, Overrides, Profile, ProfileError};
 pub use retry::RetryPolicy;
 pub use task_stream::{

@@ -49,6 +49,15 @@ struct Usual {
     resources: Option<Resources>,
     #[serde(default, alias = "dependsOn", deserialize_with = "there")]
     depends_on: Option<DependsOn>,
+    #[serde(default, alias = "userIdentity", deserialize_with = "there")]
+    user_identity: Option<NamedUser>,
+}
+
+/// A user of the pool; automatic users are read the long way.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamedUser {
+    username: String,
 }
 
 #[derive(Deserialize)]
@@ -182,6 +191,9 @@ impl From<Usual> for wire::Task {
             depends_on: usual
                 .depends_on
                 .map(|given| wire::TaskDependencies { task_ids: given.task_ids, ..Default::default() }),
+            user_identity: usual.user_identity.map(|given| wire::UserIdentity {
+                user: Some(wire::user_identity::User::Username(given.username)),
+            }),
             ..Default::default()
         }
     }
@@ -191,7 +203,7 @@ impl From<Usual> for wire::Task {
 mod tests {
     use super::*;
 
-    const USUAL: [&str; 12] = [
+    const USUAL: [&str; 13] = [
         r#"{"id": "t", "command_line": "/bin/echo \"\u00e9\" \ud83d\ude00"}"#,
         r#"{"commandLine": "x", "displayName": "y", "requiredSlots": 4294967295, "affinityId": "n"}"#,
         r#"{"environment_settings": [{"name": "A", "value": "1"}, {"name": "B"}]}"#,
@@ -203,6 +215,7 @@ mod tests {
         r#"{"resource_files": [{"file_store": {"container": "c", "path": "p"}, "file_path": "d/p"}]}"#,
         r#"{"output_files": [{"file_pattern": "*.png", "fileStore": {"container": "c"}}]}"#,
         r#"{"depends_on": {"task_ids": ["a", "b"]}, "required_slots": 0}"#,
+        r#"{"user_identity": {"username": "ann"}, "id": "1"}"#,
         "{}",
     ];
 
@@ -236,6 +249,7 @@ mod tests {
             r#"{"constraints": {"max_wall_clock_time": "1.5s"}}"#,
             r#"{"resource_files": [{"http_url": "https://h/a", "file_path": "a"}]}"#,
             r#"{"depends_on": {"task_id_globs": ["frame-*"]}}"#,
+            r#"{"user_identity": {"auto_user": {"scope": "AUTO_USER_SCOPE_TASK"}}}"#,
         ] {
             assert!(serde_json::from_str::<Usual>(line).is_err(), "{line}");
             assert_eq!(task_from_line(line).unwrap(), from_text(line).unwrap());

@@ -13,14 +13,18 @@ use clap::Args;
 Examples:
   muster dev --nodes 3
   muster dev --nodes 2 --slots 4 --data /tmp/cluster --listen 127.0.0.1:9000
+  muster dev --writable /srv/shared
 
 When the cluster is ready, one line says so. Then, in another terminal:
   source DIR/env
   muster run --pool default -- echo hello
 
-Ctrl-C stops everything. Starting again on the same folder carries on with the same state. Pools that you create get
-local nodes too, up to --max-nodes in all. The binaries muster-controller and muster-agent are looked for beside this
-one, or in the folder MUSTER_BIN_DIR.")]
+Tasks are separated as strongly as this machine can: usually they see the rest of it read-only
+and have a /tmp of their own; --writable gives them more.
+
+Ctrl-C stops everything. Starting again on the same folder carries on with the same state.
+Pools that you create get local nodes too, up to --max-nodes in all. The binaries
+muster-controller and muster-agent are looked for beside this one, or in the folder MUSTER_BIN_DIR.")]
 pub(crate) struct DevArgs {
     /// How many nodes the pool 'default' has [default: 1 at first, then as before]
     #[arg(long, value_name = "N")]
@@ -37,4 +41,7 @@ pub(crate) struct DevArgs {
     /// The most nodes that are run here, in all pools
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub max_nodes: u32,
+    /// A directory outside of the folder that tasks may write to; may be given several times
+    #[arg(long, value_name = "DIR")]
+    pub writable: Vec<PathBuf>,
 }

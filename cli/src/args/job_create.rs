@@ -53,7 +53,7 @@ Examples:
 
 JOB.json is the job with the API's field names, as 'muster job show -o json' writes it:
   {\"id\": \"film\", \"pool_id\": \"render\", \"job_preparation_task\": {\"command_line\": \"/bin/sh fetch.sh\"}}
-It can say more than there are options for: files and limits of the manager, preparation and release tasks.
+It can say more than there are options for: files, limits and users of the manager, preparation and release tasks.
 
 In the environment of the manager there are credentials for this job, so that 'muster' works there as it is.
 Command lines are split by shell quoting rules and run without a shell."

@@ -50,7 +50,4 @@ pub(crate) struct LimitArgs {
         value_parser = clap::value_parser!(u32).range(1..=i64::from(TASK_SLOTS_PER_NODE_MAX))
     )]
     pub slots: u32,
-    /// Run it as an administrator of the node
-    #[arg(long)]
-    pub admin: bool,
 }

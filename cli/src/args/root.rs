@@ -29,7 +29,7 @@ Run work:
 
 Machines:
   pool        Sets of nodes: create, resize, delete
-  node        The machines of a pool
+  node        The machines of a pool: show, drain, restart, remove
   token       Tokens with which machines join a pool
   dev         Run a whole local cluster in the foreground
 
@@ -174,7 +174,7 @@ pub(crate) enum Command {
     /// Sets of nodes: create, resize, delete
     #[command(subcommand)]
     Pool(PoolCommand),
-    /// The machines of a pool
+    /// The machines of a pool: show, drain, restart, remove
     #[command(subcommand)]
     Node(NodeCommand),
     /// Tokens with which machines join a pool

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Input, LimitArgs, Setting};
+use super::{Input, LimitArgs, Setting, UserArgs};
 
 /// Options of `muster run`.
 #[derive(Debug, Args)]
@@ -52,6 +52,9 @@ pub(crate) struct RunArgs {
     /// What it needs.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// As whom it runs.
+    #[command(flatten)]
+    pub user: UserArgs,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub command: Vec<String>,

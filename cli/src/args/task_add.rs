@@ -9,7 +9,7 @@ use muster_runtime::config::Span;
 
 use super::{
     Condition, Dependency, Escalation, ExitRule, LimitArgs, OutputSpec, ResourceSpec, Setting,
-    SweepDependency, SweepRange,
+    SweepDependency, SweepRange, UserArgs,
 };
 
 /// Options of `muster task add`.
@@ -26,6 +26,7 @@ Examples:
   muster task add film --sweep 1-1000000 --id frame -- render --frame {i}
   muster task add film --sweep scene=1-3 --sweep-lines looks.txt --name look -- render {scene} {look}
   muster task add film report --depends-on-sweep frame@90% -- report.sh
+  muster task add film mine --user ann -- make        # a user of the pool; --user-scope task: one of the task's own
   muster task add film --file tasks.jsonl
   generate-tasks | muster task add film --file -
 
@@ -45,6 +46,7 @@ terminate (the job, which needs --on-task-failure exit-options): --exit 3=satisf
 
 Each line of TASKS.jsonl is a task in JSON with the API's field names:
   {\"id\": \"1\", \"command_line\": \"/bin/echo one\", \"constraints\": {\"max_wall_clock_time\": \"3600s\"}}
+  {\"id\": \"2\", \"command_line\": \"/usr/bin/id\", \"user_identity\": {\"username\": \"ann\"}}
 Lines that are refused are reported by number while the others are added; then the exit code is 7. A connection
 that breaks is made again and goes on; a run that was ended goes on when it is given the same lines and --stream-id."
 )]
@@ -69,6 +71,9 @@ pub(crate) struct TaskAdd {
     /// What it needs.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// As whom it runs.
+    #[command(flatten)]
+    pub user: UserArgs,
     /// Many at once: the values of a sweep.
     #[command(flatten)]
     pub sweep: SweepArgs,

@@ -14,6 +14,7 @@ mod job;
 mod job_spec;
 mod logs;
 mod node;
+mod node_operation;
 mod pool;
 mod spec;
 mod sweep;

@@ -64,7 +64,7 @@ pub(super) fn task(args: TaskAdd, id: &str, axes: Option<&[wire::SweepAxis]>) ->
         constraints: Some(constraints),
         required_slots: args.limits.slots,
         resources: Some(resources(&args.limits)),
-        user_identity: user_identity(args.limits.admin),
+        user_identity: user_identity(&args.user),
         id: id.to_owned(),
         ..Default::default()
     })
@@ -196,6 +196,7 @@ mod tests {
 
     use super::*;
     use crate::args::{Cli, Command, TaskCommand};
+    use crate::commands::spec::named_user;
 
     fn parsed(arguments: &[&str]) -> TaskAdd {
         let all = [&["muster", "task", "add", "film"], arguments, &["--", "render", "{i}", "a b"]].concat();
@@ -285,6 +286,8 @@ mod tests {
             "*.png",
             "--display-name",
             "T",
+            "--user",
+            "ann",
         ]));
         assert_eq!((task.id.as_str(), task.required_slots, task.affinity_id.as_str()), ("t", 2, "n1"));
         assert_eq!(shell_words::split(&task.command_line).unwrap(), ["render", "{i}", "a b"]);
@@ -302,6 +305,7 @@ mod tests {
         assert_eq!(task.exit_conditions.unwrap().exit_codes[0].code, 3);
         assert_eq!((task.environment_settings.len(), task.output_files.len()), (1, 1));
         assert_eq!(task.display_name, "T");
+        assert_eq!(task.user_identity, Some(named_user("ann")));
     }
 
     #[test]

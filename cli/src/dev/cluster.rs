@@ -43,6 +43,7 @@ struct Binaries {
 /// # Errors
 /// When it does not start, or its controller cannot go on.
 pub(crate) async fn run(outlet: &Outlet, args: DevArgs) -> Result<Exit, Failure> {
+    let agent_settings = agent_settings(&args.writable)?;
     let binaries = find_binaries()?;
     let path = args.data.clone().map_or_else(default_path, Ok)?;
     let folder = Arc::new(Folder::open(&path)?);
@@ -57,7 +58,7 @@ pub(crate) async fn run(outlet: &Outlet, args: DevArgs) -> Result<Exit, Failure>
     if !left.is_empty() {
         outlet.warn(&format!("stopped what an earlier 'muster dev' left running: {}", left.join(", ")));
     }
-    let ended = cluster(outlet, &args, &folder, &binaries, stopping).await;
+    let ended = cluster(outlet, &args, &folder, &binaries, agent_settings, stopping).await;
     hearing.abort();
     ended.map(|()| Exit::Done)
 }
@@ -92,12 +93,25 @@ fn find_binaries() -> Result<Binaries, DevError> {
     Ok(Binaries { controller: find("muster-controller")?, agent: find("muster-agent")? })
 }
 
+/// The settings of all agents, each as `--set` takes it.
+fn agent_settings(writable: &[PathBuf]) -> Result<Vec<String>, DevError> {
+    let mut names = Vec::with_capacity(writable.len());
+    for path in writable {
+        let wrong = || DevError::Writable { path: path.clone() };
+        // Links are followed here: the agent takes a directory as it is.
+        let real = path.canonicalize().ok().filter(|real| real.is_dir()).ok_or_else(wrong)?;
+        names.push(real.to_str().filter(|name| !name.contains(',')).ok_or_else(wrong)?.to_owned());
+    }
+    Ok(if names.is_empty() { Vec::new() } else { vec![format!("isolation.writable={}", names.join(","))] })
+}
+
 /// Runs everything that has processes. They are stopped on every way out.
 async fn cluster(
     outlet: &Outlet,
     args: &DevArgs,
     folder: &Arc<Folder>,
     binaries: &Binaries,
+    agent_settings: Vec<String>,
     mut stopping: watch::Receiver<Stop>,
 ) -> Result<(), Failure> {
     // Nodes are local; their port may be any.
@@ -116,6 +130,7 @@ async fn cluster(
             let shared = Shared {
                 folder: folder.clone(),
                 program: binaries.agent.clone(),
+                settings: agent_settings,
                 client: client.clone(),
                 outlet: *outlet,
                 controller: ready,
@@ -228,7 +243,7 @@ async fn prepare_pool(outlet: &Outlet, args: &DevArgs, client: &Client) -> Resul
     let target = found.target_dedicated_nodes;
     let wanted = args.nodes.unwrap_or(target);
     if wanted != target {
-        match client.resize_pool(POOL, wanted).await {
+        match client.resize_pool(POOL, wanted, wire::NodeDeallocationOption::Unspecified).await {
             Ok(_) => {}
             // The last resize was under way when the cluster was stopped; it goes on.
             Err(error) if error.kind() == ErrorKind::Conflict => {
@@ -269,4 +284,29 @@ async fn keep_controller(
 fn publish(controller: &Controller, folder: &Folder) -> Result<(), Failure> {
     let profile = controller.ready.profile()?;
     Ok(folder.write_env(&profile, &controller.ready.ca_cert)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_for_tasks_must_be_there_and_fit_into_a_list() {
+        assert!(agent_settings(&[]).unwrap().is_empty());
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            path
+        };
+        let (a, b, odd) = (make("a"), make("b"), make("c,d"));
+        let roundabout = a.join("..").join("b");
+        let real = |path: &Path| path.canonicalize().unwrap().to_str().unwrap().to_owned();
+        let expected = format!("isolation.writable={},{}", real(&a), real(&b));
+        assert_eq!(agent_settings(&[a, roundabout]).unwrap(), [expected]);
+        for bad in [odd, folder.path().join("none")] {
+            let error = agent_settings(std::slice::from_ref(&bad)).unwrap_err().to_string();
+            assert!(error.contains(bad.to_str().unwrap()) && error.contains("comma"), "{error}");
+        }
+    }
 }

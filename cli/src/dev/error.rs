@@ -39,6 +39,11 @@ pub(super) enum DevError {
         closed = .path.display()
     )]
     Closed { path: PathBuf },
+    /// A directory for tasks that is none.
+    #[error(
+        "--writable {path} is not a directory whose path is text without a comma; make it, or name another"
+    )]
+    Writable { path: PathBuf },
     /// Another `muster dev` has the folder.
     #[error("another 'muster dev' runs on {path}; stop it, or give another folder with --data")]
     Taken { path: PathBuf },
@@ -80,9 +85,11 @@ pub(super) enum DevError {
 impl From<DevError> for Failure {
     fn from(error: DevError) -> Self {
         let exit = match &error {
-            DevError::NoBinary { .. } | DevError::NoFolder | DevError::NoHome | DevError::Closed { .. } => {
-                Exit::Usage
-            }
+            DevError::NoBinary { .. }
+            | DevError::NoFolder
+            | DevError::NoHome
+            | DevError::Closed { .. }
+            | DevError::Writable { .. } => Exit::Usage,
             DevError::Taken { .. } | DevError::Leftover { .. } => Exit::Conflict,
             DevError::Folder { .. }
             | DevError::Spawn { .. }

@@ -4,12 +4,13 @@
 //! them through the public API alone, and stops them all at the end. Nothing in them knows that it is there.
 //!
 //! `cluster` is the course of it, `controller` and `provider` look after the processes, `process` starts and stops one,
-//! `folder` is what lies on disk.
+//! `folder` is what lies on disk, `mounts` what a killed node left mounted there.
 
 mod cluster;
 mod controller;
 mod error;
 mod folder;
+mod mounts;
 mod process;
 mod provider;
 

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use super::controller::Ready;
 use super::error::DevError;
 use super::folder::Folder;
+use super::mounts::unmount_below;
 use super::process::{Process, RESTART_TAIL_LINES};
 use crate::outlet::Outlet;
 
@@ -39,6 +40,15 @@ const STARTS_MAX: u32 = 3;
 
 /// How long a join token works: until the agent that it is for has started.
 const TOKEN_LIFE: Duration = Duration::from_secs(600);
+
+/// The first id of users of tasks, as the agent has it by default.
+const TASK_IDS_FIRST: u32 = 1_900_000_000;
+
+/// The last one: above it, ids are negative for whoever keeps them in 32 bits with a sign.
+const TASK_IDS_LAST: u32 = 2_147_483_647;
+
+/// How many of them a node has: the agent's 4096 for tasks and 100 for named users, rounded up.
+const TASK_IDS: u32 = 5000;
 
 /// Events of pools that wait here: they are handled as they come.
 const EVENTS_AHEAD: usize = 64;
@@ -60,6 +70,8 @@ pub(super) struct Shared {
     pub(super) folder: Arc<Folder>,
     /// The agent's binary.
     pub(super) program: PathBuf,
+    /// Settings of every agent, each as `--set` takes it.
+    pub(super) settings: Vec<String>,
     /// A client of the operator.
     pub(super) client: Client,
     /// Where words go.
@@ -227,6 +239,8 @@ fn remove_node(folder: &Folder, number: u32) {
     let home = folder.node(number);
     // Without this file it is no node any more, even if the rest cannot be removed.
     let _gone = fs::remove_file(home.join("pool"));
+    // An agent that left has unmounted all; one that was killed has not.
+    unmount_below(&home);
     let _left = fs::remove_dir_all(home);
 }
 
@@ -347,6 +361,8 @@ async fn start_agent(shared: &Shared, number: u32, pool: &str) -> Result<Process
         &ready_path,
         "--stop-tasks-on-exit",
     ];
+    let users = task_users(number);
+    arguments.extend(shared.settings.iter().chain(&users).flat_map(|setting| ["--set", setting.as_str()]));
     let token_path = text(&token);
     // An agent that was ready once has an identity of its own.
     if !ready.exists() {
@@ -355,6 +371,13 @@ async fn start_agent(shared: &Shared, number: u32, pool: &str) -> Result<Process
     }
     Process::start(&shared.folder, &format!("node-{number}"), &shared.program, &arguments)
         .map_err(StartError::Dev)
+}
+
+/// The setting that gives a node ids of its own for the users of its tasks: with the same ids as those of another node here,
+/// tasks could reach each other. `None` for a node whose number leaves no ids: it has the agent's default.
+fn task_users(number: u32) -> Option<String> {
+    let first = number.checked_sub(1)?.checked_mul(TASK_IDS)?.checked_add(TASK_IDS_FIRST)?;
+    (first <= TASK_IDS_LAST - TASK_IDS).then(|| format!("task_users.first={first}"))
 }
 
 async fn write_token(shared: &Shared, pool: &str, path: &Path) -> Result<(), StartError> {
@@ -397,6 +420,14 @@ mod tests {
         let have = nodes(&[(1, "a"), (2, "gone")]);
         assert_eq!(missing(&targets(&[("a", 3), ("b", 5)]), &have, 5), [("a".into(), 2), ("b".into(), 1)]);
         assert!(missing(&targets(&[("a", 3)]), &have, 1).is_empty());
+    }
+
+    #[test]
+    fn nodes_here_have_different_users_for_their_tasks() {
+        assert_eq!(task_users(1).as_deref(), Some("task_users.first=1900000000"));
+        assert_eq!(task_users(64).as_deref(), Some("task_users.first=1900315000"));
+        assert!(task_users(49_000).is_some());
+        assert_eq!((task_users(0), task_users(50_000), task_users(u32::MAX)), (None, None, None));
     }
 
     #[test]

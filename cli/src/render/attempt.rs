@@ -5,7 +5,7 @@
 
 use muster_proto::wire;
 
-use super::{task, words};
+use super::{failure, task, words};
 use crate::outlet::{Field, Tone};
 
 /// Headings of a list of attempts.
@@ -30,7 +30,7 @@ pub(crate) fn row(attempt: &wire::TaskAttempt) -> Vec<Field> {
         Field::at_right(words::span_between(attempt.start_time.as_ref(), attempt.end_time.as_ref())),
         Field::toned(result, tone),
         Field::at_right(task::exit(attempt.exit_code, attempt.signal)),
-        attempt.failure_info.as_ref().map(task::cause).unwrap_or_default().into(),
+        attempt.failure_info.as_ref().map(failure::cause).unwrap_or_default().into(),
         Field::at_right(memory),
         Field::at_right(words::span_of_both(usage.user_cpu_time.as_ref(), usage.kernel_cpu_time.as_ref())),
     ]

@@ -5,7 +5,7 @@
 
 use muster_proto::wire;
 
-use super::{task, words};
+use super::{failure, words};
 use crate::outlet::{Field, Tone};
 
 /// Headings of a list of nodes of a job.
@@ -21,7 +21,7 @@ pub(crate) fn row(status: &wire::JobPreparationAndReleaseTaskStatus) -> Vec<Fiel
     } else {
         String::new()
     };
-    let why = |info: &wire::JobNodeTaskExecutionInfo| info.failure_info.as_ref().map(task::cause);
+    let why = |info: &wire::JobNodeTaskExecutionInfo| info.failure_info.as_ref().map(failure::cause);
     vec![
         status.node_id.as_str().into(),
         state(&preparation),

@@ -5,7 +5,9 @@
 
 pub(crate) mod account;
 pub(crate) mod attempt;
+pub(crate) mod capability;
 pub(crate) mod explain;
+pub(crate) mod failure;
 pub(crate) mod file;
 pub(crate) mod job;
 pub(crate) mod job_node;
@@ -13,4 +15,5 @@ pub(crate) mod node;
 pub(crate) mod pool;
 pub(crate) mod sweep;
 pub(crate) mod task;
+pub(crate) mod usage;
 pub(crate) mod words;

@@ -5,7 +5,7 @@
 use muster_proto::wire;
 use muster_proto::wire::output_manifest_entry::Destination;
 
-use super::words;
+use super::{failure, usage, words};
 use crate::outlet::{Field, Tone};
 
 /// Headings of a list of tasks.
@@ -21,7 +21,7 @@ pub(crate) fn row(task: &wire::Task) -> Vec<Field> {
         Field::at_right(exit(info.exit_code, info.signal)),
         Field::at_right(words::span_between(info.start_time.as_ref(), info.end_time.as_ref())),
         task.node_info.as_ref().map(|node| node.node_id.clone()).unwrap_or_default().into(),
-        info.failure_info.map(|failure| cause(&failure)).unwrap_or_default().into(),
+        info.failure_info.as_ref().map(failure::cause).unwrap_or_default().into(),
     ]
 }
 
@@ -36,15 +36,13 @@ pub(crate) fn record(task: &wire::Task) -> Vec<(&'static str, Field)> {
         ("sweep", sweep(task).into()),
         ("name", task.display_name.as_str().into()),
         ("command", task.command_line.as_str().into()),
+        ("user", user(task.user_identity.as_ref()).into()),
         ("state", state(task, &info)),
         ("since", words::time(task.state_transition_time.as_ref()).into()),
         ("exit", exit(info.exit_code, info.signal).into()),
     ];
     if let Some(failure) = &info.failure_info {
-        fields.push((
-            "failed because",
-            Field::toned(format!("{}: {}", cause(failure), failure.message), Tone::Bad),
-        ));
+        fields.push(("failed because", Field::toned(failure::sentence(failure), Tone::Bad)));
     }
     fields.extend([
         ("node", node.node_id.into()),
@@ -63,12 +61,8 @@ pub(crate) fn record(task: &wire::Task) -> Vec<(&'static str, Field)> {
         fields.push(("nodes lost", Field::toned(info.nodes_lost.join(", "), Tone::Bad)));
     }
     fields.push(("etag", task.etag.as_str().into()));
-    if let Some(usage) = &task.usage {
-        fields.push(("peak memory", words::size(usage.peak_memory_bytes).into()));
-        let (user, kernel) =
-            (words::span(usage.user_cpu_time.as_ref()), words::span(usage.kernel_cpu_time.as_ref()));
-        fields.push(("processor time", format!("{user} user, {kernel} kernel").into()));
-    }
+    let is_running = task.state() == wire::TaskState::Running;
+    fields.extend(task.usage.iter().flat_map(|used| usage::fields(used, is_running)));
     for output in &task.outputs {
         let place = match &output.destination {
             Some(Destination::FileStore(name)) => format!("{}/{}", name.container, name.path),
@@ -80,10 +74,21 @@ pub(crate) fn record(task: &wire::Task) -> Vec<(&'static str, Field)> {
     fields
 }
 
-/// A cause in words: `out of memory`.
-#[must_use]
-pub(crate) fn cause(failure: &wire::FailureInfo) -> String {
-    words::name(failure.cause().as_str_name(), "FAILURE_CAUSE_")
+/// As whom it runs, if that is not the default.
+fn user(identity: Option<&wire::UserIdentity>) -> String {
+    use wire::user_identity::User;
+    let Some(user) = identity.and_then(|identity| identity.user.as_ref()) else { return String::new() };
+    match user {
+        User::Username(name) => name.clone(),
+        User::AutoUser(auto) => {
+            let whose = match auto.scope() {
+                wire::AutoUserScope::Task => "one of its own",
+                wire::AutoUserScope::Unspecified | wire::AutoUserScope::Pool => "the pool's",
+            };
+            let is_admin = auto.elevation_level() == wire::ElevationLevel::Admin;
+            format!("{whose}{}", if is_admin { ", administrator" } else { "" })
+        }
+    }
 }
 
 /// The state of a task, and for one that is over how it went.
@@ -150,5 +155,31 @@ mod tests {
         assert_eq!(row[1], Field::toned("failed", Tone::Bad));
         assert_eq!(row[2], Field::at_right("signal 9"));
         assert_eq!(row[5], Field::from("out of memory"));
+    }
+
+    #[test]
+    fn a_running_tasks_figures_are_marked_and_its_user_named() {
+        let auto = |scope: wire::AutoUserScope, level: wire::ElevationLevel| wire::UserIdentity {
+            user: Some(wire::user_identity::User::AutoUser(wire::AutoUser {
+                scope: scope.into(),
+                elevation_level: level.into(),
+            })),
+        };
+        use wire::AutoUserScope::{Pool, Task};
+        use wire::ElevationLevel::{Admin, NonAdmin};
+        let mut task = wire::Task {
+            state: wire::TaskState::Running.into(),
+            user_identity: Some(auto(Task, NonAdmin)),
+            usage: Some(wire::ResourceUsage { peak_memory_bytes: 1 << 20, ..Default::default() }),
+            ..Default::default()
+        };
+        let running = record(&task);
+        assert!(running.contains(&("peak memory", Field::from("1.0 MiB so far"))), "{running:?}");
+        assert!(running.contains(&("user", Field::from("one of its own"))), "{running:?}");
+        task.state = wire::TaskState::Completed.into();
+        assert!(record(&task).contains(&("peak memory", Field::from("1.0 MiB"))));
+        assert_eq!(user(Some(&auto(Pool, Admin))), "the pool's, administrator");
+        let named = wire::UserIdentity { user: Some(wire::user_identity::User::Username("ann".into())) };
+        assert_eq!((user(Some(&named)), user(None)), ("ann".to_owned(), String::new()));
     }
 }

@@ -86,6 +86,28 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
+/// A number of bytes that somebody wrote down: as it was written where that is possible, `64 MiB`, else rounded.
+#[must_use]
+pub(crate) fn exact_size(bytes: u64) -> String {
+    let rounded = size(bytes);
+    match rounded.split_once(".0 ") {
+        Some((whole, unit)) if is_whole(bytes) => format!("{whole} {unit}"),
+        Some(_) | None => rounded,
+    }
+}
+
+/// Whether a number of bytes is a whole number of its unit: in binary it ends with ten zeros for each step to that unit.
+fn is_whole(bytes: u64) -> bool {
+    let steps = bytes.checked_ilog2().unwrap_or_default() / 10;
+    bytes.trailing_zeros() >= steps.min(5) * 10
+}
+
+/// A span of time of the standard library in words.
+#[must_use]
+pub(crate) fn duration(span: std::time::Duration) -> String {
+    span_of_micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
+}
+
 /// A number of thousandths of a core as cores: `1.5`.
 #[must_use]
 pub(crate) fn cores(millis: u64) -> String {
@@ -119,6 +141,8 @@ pub(crate) fn state(full: &str, prefix: &str) -> Field {
         | "terminating"
         | "disabling"
         | "preparing"
+        | "rebooting"
+        | "reimaging"
         | "leaving pool" => Tone::Busy,
         _ => Tone::Plain,
     };
@@ -142,6 +166,22 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn sizes_that_were_written_down_are_shown_as_they_were() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (64 << 20, "64 MiB"),
+            ((64 << 20) - 1, "63.9 MiB"),
+            ((64 << 20) + 1, "64.0 MiB"),
+            (1 << 60, "1024 PiB"),
+            (1000, "1000 B"),
+            (3 << 29, "1.5 GiB"),
+        ] {
+            assert_eq!(exact_size(bytes), text);
+        }
+        assert_eq!(duration(std::time::Duration::from_millis(5250)), "5.25s");
     }
 
     #[test]

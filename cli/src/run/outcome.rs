@@ -6,7 +6,7 @@ use muster_proto::wire;
 use muster_proto::wire::FailureCause;
 
 use crate::exit::{Exit, Failure};
-use crate::render::task::cause;
+use crate::render::failure::sentence;
 
 /// Muster ended the task, or could not run it.
 pub(super) const ENDED_BY_MUSTER: Exit = Exit::Code(120);
@@ -73,10 +73,7 @@ pub(super) fn outcome(task: &wire::Task) -> Outcome {
         | FailureCause::PreparationFailed
         | FailureCause::Terminated
         | FailureCause::DependencyFailed
-        | FailureCause::Internal => Outcome {
-            exit: ENDED_BY_MUSTER,
-            words: Some(format!("{}: {}", cause(&failure), failure.message)),
-        },
+        | FailureCause::Internal => Outcome { exit: ENDED_BY_MUSTER, words: Some(sentence(&failure)) },
     }
 }
 

@@ -100,7 +100,7 @@ fn task(args: &RunArgs) -> wire::Task {
         constraints: Some(constraints(&args.limits)),
         required_slots: args.limits.slots,
         resources: Some(resources(&args.limits)),
-        user_identity: user_identity(args.limits.admin),
+        user_identity: user_identity(&args.user),
         ..Default::default()
     }
 }

@@ -9,6 +9,7 @@ mod job;
 mod node;
 mod pages;
 mod pool;
+mod span;
 mod sweep;
 mod task;
 mod token;

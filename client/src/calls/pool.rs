@@ -1,7 +1,7 @@
 //! Calls on pools.
 //!
 //! Goes in: ids and the API's messages. Comes out: pools as the controller has them. Waiting for nodes is in
-//! `nodes_ready.rs`, watching pools in `watch.rs`, join tokens in `token.rs`.
+//! `nodes_ready/`, watching pools in `watch.rs`, join tokens in `token.rs`.
 
 use muster_proto::wire;
 
@@ -46,14 +46,20 @@ impl Client {
         Pages::new(selection.limit, Box::new(fetch))
     }
 
-    /// Sets how many nodes a pool should have.
+    /// Sets how many nodes a pool should have. `option` says what becomes of the tasks of nodes that leave.
     ///
     /// # Errors
     /// As [`CallError`] says; FAILED_PRECONDITION while another resize runs.
-    pub async fn resize_pool(&self, pool: &str, nodes: u32) -> Result<wire::Pool, CallError> {
+    pub async fn resize_pool(
+        &self,
+        pool: &str,
+        nodes: u32,
+        option: wire::NodeDeallocationOption,
+    ) -> Result<wire::Pool, CallError> {
         let request = wire::ResizePoolRequest {
             pool_id: pool.to_owned(),
             target_dedicated_nodes: Some(nodes),
+            node_deallocation_option: option.into(),
             request_id: request_id(),
             ..Default::default()
         };

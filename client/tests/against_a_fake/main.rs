@@ -1,4 +1,4 @@
-//! The client against a controller that fails as a test wants: retries, transfers, watches, logs, streams of tasks.
+//! The client against a controller that fails as a test wants: retries, transfers, watches, waits, logs, streams of tasks.
 //!
 //! Each test sets up a `Fake` with its faults, uses the client as a program would, and looks at both ends: what came out
 //! here and what arrived there. What needs real daemons is in tests/e2e.
@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod nodes;
 mod support;
 mod task_streams;
 mod watches;

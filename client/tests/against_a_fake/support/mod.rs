@@ -1,15 +1,17 @@
-//! A controller inside of the test: file and task services whose faults a test chooses.
+//! A controller inside of the test: file, node and task services whose faults a test chooses.
 //!
 //! It is stupid on purpose: contents in a map, faults from a list. Where the real controller checks much, it checks only
 //! what a test looks at: the token, offsets, digests.
 
 pub(crate) mod files;
+pub(crate) mod nodes;
 pub(crate) mod tasks;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use muster_client::{Client, Credentials, Endpoint, RetryPolicy};
 use muster_model::{AccessKey, AccountName};
+use muster_proto::wire::compute_node_service_server::ComputeNodeServiceServer;
 use muster_proto::wire::file_service_server::FileServiceServer;
 use muster_proto::wire::task_service_server::TaskServiceServer;
 use tokio::net::TcpListener;
@@ -21,6 +23,7 @@ use tonic::{Request, Status};
 #[derive(Default)]
 pub(crate) struct World {
     pub files: files::Files,
+    pub nodes: nodes::Nodes,
     pub tasks: tasks::Tasks,
     /// Statuses that the next unary calls are answered with.
     pub faults: Vec<Status>,
@@ -51,6 +54,7 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = Server::builder()
+            .add_service(ComputeNodeServiceServer::new(self.clone()))
             .add_service(FileServiceServer::new(self.clone()))
             .add_service(TaskServiceServer::new(self.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
