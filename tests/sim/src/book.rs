@@ -1,9 +1,11 @@
-//! What clients would read: every job, sweep and task, kept from the records of each step in the plainest way.
+//! What clients would read: every job, sweep, task and node, kept from the records of each step in the plainest way.
 //!
 //! Members of sweeps are tasks here like any other, one by one. It knows nothing of the core's or the store's ways of
 //! keeping them, so that what it says can be held against both. What follows from it is judged in `judge` and `naive`.
 
-use muster_controller_core::record::{Ending, JobRow, Record, SweepRow, SweepStateRow, TaskStateRow};
+use muster_controller_core::record::{
+    Ending, JobRow, NodeRow, Record, SweepRow, SweepStateRow, TaskStateRow,
+};
 use muster_model::spec::{JobSpec, SweepShape, TaskConstraints, TaskSpec, split_member};
 use muster_model::state::{ExecutionResult, JobState};
 use muster_model::{Cause, JobId, NodeId, SweepId, TaskId, TaskKey};
@@ -92,6 +94,9 @@ pub(crate) struct KnownSweep {
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     pub(crate) jobs: BTreeMap<JobId, KnownJob>,
+    pub(crate) nodes: BTreeMap<NodeId, NodeRow>,
+    /// What the last step did to nodes: as they were and as they are.
+    pub(crate) node_changes: Vec<(NodeRow, NodeRow)>,
     /// Whether the last step added tasks or sweeps.
     pub(crate) has_grown: bool,
     lives: u64,
@@ -115,6 +120,7 @@ impl Book {
         let mut changes = Vec::new();
         let adds = |record: &Record| matches!(record, Record::TaskSpec(_) | Record::Sweep(_));
         self.has_grown = records.iter().any(adds);
+        self.node_changes.clear();
         for record in records {
             self.take_one(record, &mut changes);
         }
@@ -164,11 +170,15 @@ impl Book {
                     job.sweeps.remove(sweep);
                 }
             }
+            Record::Node(row) => {
+                if let Some(before) = self.nodes.insert(row.id.clone(), (**row).clone()) {
+                    self.node_changes.push((before, (**row).clone()));
+                }
+            }
+            Record::NodeGone(_, node) => drop(self.nodes.remove(node)),
             Record::Account(_)
             | Record::Pool(_)
             | Record::PoolGone(..)
-            | Record::Node(_)
-            | Record::NodeGone(..)
             | Record::Token(_)
             | Record::TokenGone(..)
             | Record::JobNode(_)

@@ -5,7 +5,7 @@
 use crate::broken::{Kept, promise};
 use crate::draw;
 use crate::names;
-use crate::script::{SweepWish, Wish};
+use crate::script::{NodeWish, SweepWish, Wish};
 use crate::words;
 use crate::world::{Event, World};
 use muster_controller_core::input::{Command, DisableTasks};
@@ -117,7 +117,13 @@ impl World {
                 self.controller.command(Command::UpdateJob { job, patch, if_match: None }, self.now)?;
             self.carry(answer)?;
         }
-        self.say(|| "all jobs are enabled and without limits of their own".to_owned());
+        let machines: Vec<u8> = (0u8..).take(self.machines.len()).collect();
+        for machine in machines {
+            // Refused where there is nothing to enable.
+            let answer = self.controller.command(of_node(machine, NodeWish::Enable, None), self.now)?;
+            self.carry(answer)?;
+        }
+        self.say(|| "all jobs and nodes are enabled and without limits of their own".to_owned());
         Ok(())
     }
 
@@ -186,6 +192,7 @@ impl World {
                     SweepWish::Delete => Command::DeleteSweep { job, sweep },
                 }
             }
+            Wish::OfNode { machine, wish } => of_node(machine, wish, if_match),
         }
     }
 
@@ -196,6 +203,25 @@ impl World {
         match placed.get(usize::from(place) % placed.len().max(1)) {
             Some((task, known)) => ((*task).clone(), known.constraints()),
             None => (names::task(place), TaskConstraints::default()),
+        }
+    }
+}
+
+fn of_node(machine: u8, wish: NodeWish, if_match: Option<u64>) -> Command {
+    let machine = usize::from(machine);
+    let (pool, node) = (names::pool(names::pool_of(machine)), names::node(machine));
+    match wish {
+        NodeWish::Disable { option, seconds } => {
+            let deadline = seconds.map(Duration::from_secs);
+            Command::DisableScheduling { pool, node, option, deadline, if_match }
+        }
+        NodeWish::Enable => Command::EnableScheduling { pool, node, if_match },
+        NodeWish::Restart { option, reimage } => {
+            Command::RestartNode { pool, node, option, reimage, if_match }
+        }
+        NodeWish::Remove { option, seconds } => {
+            let timeout = Some(Duration::from_secs(seconds));
+            Command::RemoveNodes { pool, nodes: vec![node], option, timeout, if_match }
         }
     }
 }

@@ -7,7 +7,7 @@
 use crate::broken::{Broken, broken, promise};
 use crate::machine::Machine;
 use crate::names::{account, node, parsed, pool, pool_of};
-use crate::translate::SLOTS;
+use crate::translate::{SLOTS, START_TASK};
 use muster_controller_core::effect::Effect;
 use muster_controller_core::explain::Explanation;
 use muster_controller_core::input::{Command, Input, NewAccount, NewToken, NodeInput};
@@ -16,8 +16,8 @@ use muster_controller_core::reject::Reject;
 use muster_controller_core::reply::{CreatedNode, Reply};
 use muster_controller_core::{Core, Settings};
 use muster_model::account::AccessKey;
-use muster_model::spec::PoolSpec;
-use muster_model::state::{JobDefaultOrder, NodeFillType, OnLeaseExpiry};
+use muster_model::spec::{PoolSpec, StartTaskSpec, UserIdentity};
+use muster_model::state::{JobDefaultOrder, NodeFillType, OnLeaseExpiry, TaskNetwork};
 use muster_model::{Digest, TaskKey, Timestamp, TokenId, limits};
 use muster_store::{MemoryStore, Reader, Store, StoreError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,6 +42,18 @@ pub(crate) struct Answer {
     pub(crate) records: Vec<Record>,
 }
 
+/// As the agents are told of it (`translate`).
+fn start_task() -> StartTaskSpec {
+    StartTaskSpec {
+        command_line: "begin".to_owned(),
+        resource_files: Vec::new(),
+        environment: Vec::new(),
+        user_identity: UserIdentity::default(),
+        max_task_retry_count: START_TASK.max_retries,
+        wait_for_success: START_TASK.wait_for_success,
+    }
+}
+
 /// Runs what may panic; the words of the panic.
 fn guarded<T>(promise: &'static str, run: impl FnOnce() -> T) -> Result<T, Broken> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
@@ -56,7 +68,7 @@ fn of_store(error: &StoreError) -> Broken {
 }
 
 impl Controller {
-    /// A controller with an account and two empty pools.
+    /// A controller with an account and two empty pools, the second with a start task.
     pub(crate) fn new(now: Timestamp) -> Result<Self, Broken> {
         let store = MemoryStore::new();
         let reader = store.reader();
@@ -71,7 +83,8 @@ impl Controller {
             secondary: key,
         };
         parsed(controller.command(Command::CreateAccount(new), now)?.reply);
-        for (number, node_fill_type) in [(0, NodeFillType::Spread), (1, NodeFillType::Pack)] {
+        let pools = [(0, NodeFillType::Spread, None), (1, NodeFillType::Pack, Some(start_task()))];
+        for (number, node_fill_type, start_task) in pools {
             let pool = PoolSpec {
                 id: pool(number),
                 display_name: String::new(),
@@ -79,10 +92,13 @@ impl Controller {
                 task_slots_per_node: SLOTS,
                 node_fill_type,
                 job_default_order: JobDefaultOrder::None,
-                start_task: None,
+                start_task,
                 resize_timeout: limits::RESIZE_TIMEOUT_DEFAULT,
                 on_lease_expiry: OnLeaseExpiry::Kill,
                 metadata: Vec::new(),
+                isolation_level: None,
+                task_network: TaskNetwork::Host,
+                user_accounts: Vec::new(),
             };
             parsed(controller.command(Command::CreatePool(pool), now)?.reply);
         }

@@ -49,6 +49,14 @@ pub(crate) fn process(seed: u64, attempt: &AttemptId, limited: bool) -> Fate {
     Fate { lasts, ended: Ended::Exited(code), by: EndedBy::Itself }
 }
 
+/// How a start task runs; once all is calm it succeeds.
+pub(crate) fn start_task(seed: u64, machine: usize, run: u64, calm: bool) -> Fate {
+    let mut chance = Chance::of(seed, &format!("start task {run} on {machine}"));
+    let lasts = Duration::from_millis(chance.below(4_000) + 1);
+    let code = if !calm && chance.one_in(2) { 1 } else { 0 };
+    Fate { lasts, ended: Ended::Exited(code), by: EndedBy::Itself }
+}
+
 /// Why the outputs could not be stored, if they could not.
 pub(crate) fn upload(seed: u64, attempt: &AttemptId) -> Option<FailureInfo> {
     let mut chance = Chance::of(seed, &format!("upload {attempt}"));

@@ -6,6 +6,7 @@
 use crate::book::{Book, Change, Known, KnownJob, Stand};
 use crate::broken::{Broken, Kept, broken, promise};
 use crate::naive;
+use crate::nodes;
 use crate::oracle::{Grant, Oracle};
 use muster_agent_core::input::{Ended, EndedBy};
 use muster_controller_core::record::Ending;
@@ -16,6 +17,7 @@ use std::collections::BTreeSet;
 /// Looks at what one step changed.
 pub(crate) fn judge(book: &Book, oracle: &mut Oracle, changes: &[Change], now: Timestamp) -> Kept {
     let mut grown = BTreeSet::new();
+    nodes::watch(book, oracle);
     for change in changes {
         let Some(job) = book.jobs.get(&change.key.job) else { continue };
         let task = &change.key.task;
@@ -27,6 +29,9 @@ pub(crate) fn judge(book: &Book, oracle: &mut Oracle, changes: &[Change], now: T
         let before = change.before.clone().unwrap_or_default();
         if after.placed && after.attempt > before.attempt {
             placed(job, known, oracle, (task, after), now)?;
+            let attempt =
+                AttemptId { job: change.key.job.clone(), task: task.clone(), number: after.attempt };
+            nodes::placed(book, oracle, &attempt, after)?;
             grown.insert(change.key.job.clone());
         }
         if before.result.is_some() && after.result.is_none() {
@@ -137,7 +142,7 @@ fn ended(
         Some(Cause::UploadFailed) => by_itself == Some(0),
         Some(Cause::OutOfMemory) => really.is_some_and(|(_, by)| by == EndedBy::OutOfMemory),
         Some(Cause::WallClock) => really.is_none_or(|(_, by)| by != EndedBy::OutOfMemory),
-        Some(Cause::StagingNotFound | Cause::StagingNetwork) => really.is_none(),
+        Some(Cause::StagingNotFound | Cause::StagingNetwork | Cause::Internal) => really.is_none(),
         Some(Cause::NodeLost | Cause::Terminated) => true,
         Some(
             Cause::Signal
@@ -147,8 +152,7 @@ fn ended(
             | Cause::ProgramNotFound
             | Cause::LaunchFailed
             | Cause::NodePreempted
-            | Cause::PreparationFailed
-            | Cause::Internal,
+            | Cause::PreparationFailed,
         ) => false,
     };
     promise("an end that is recorded has happened", true_end, seen)

@@ -5,7 +5,8 @@
 //!
 //! `story` runs a seed, `script` is what a seed makes happen, `world` holds the clock and the queue of events, `controller`
 //! and `machine` the two sides, `wire` what is between them, `client` and `fault` what comes from outside. The promises:
-//! `oracle` at the processes, `judge` at what clients read, `naive` for dependencies, `rest` at the end.
+//! `oracle` at the processes, `judge` at what clients read of tasks and `nodes` of nodes, `naive` for dependencies, `rest` at
+//! the end.
 
 mod book;
 mod broken;
@@ -19,6 +20,7 @@ mod judge;
 mod machine;
 mod naive;
 mod names;
+mod nodes;
 mod oracle;
 mod rest;
 mod script;

@@ -7,8 +7,8 @@
 
 use muster_agent_core::input::{Ended, EndedBy, Exit, Supervised, SupervisedState};
 use muster_agent_core::{Agent, Effect, Input, Monotonic, Now, Record, Subject};
-use muster_model::node::{Capabilities, MachineFacts};
-use muster_model::{AttemptId, NamedCounts, NodeId, Resources, Timestamp, Usage};
+use muster_model::node::{Capabilities, MachineFacts, NodeError};
+use muster_model::{NamedCounts, NodeId, Resources, Timestamp, Usage};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -35,15 +35,24 @@ pub(crate) struct Machine {
     /// Counts starts of the agent, so that answers to an earlier one are known as such.
     pub(crate) incarnation: u64,
     pub(crate) session: Option<u64>,
-    pub(crate) processes: BTreeMap<AttemptId, Process>,
+    pub(crate) processes: BTreeMap<Subject, Process>,
     /// Until when processes may run, as the supervisor was told.
     pub(crate) lease_until: Option<Timestamp>,
     pub(crate) gone: bool,
     /// How often it was booted.
     pub(crate) boot: u32,
     booted_at: Timestamp,
+    /// What is wrong with it now.
+    pub(crate) errors: Vec<NodeError>,
+    /// Until then it starts no process.
+    pub(crate) sick_until: Timestamp,
     /// The journal is of an earlier boot.
     rebooted: bool,
+}
+
+/// Leases are for attempts; a start task needs no controller.
+const fn is_attempt(subject: &Subject) -> bool {
+    matches!(subject, Subject::Attempt(_))
 }
 
 /// What a machine offers beside slots.
@@ -71,6 +80,8 @@ impl Machine {
             gone: false,
             boot: 0,
             booted_at: Timestamp::EPOCH,
+            errors: Vec::new(),
+            sick_until: Timestamp::EPOCH,
             rebooted: false,
         }
     }
@@ -88,7 +99,7 @@ impl Machine {
             agent_version: "sim".to_owned(),
             os: "sim".to_owned(),
             capacity: capacity(),
-            capabilities: Capabilities::default(),
+            capabilities: Capabilities { reboot: true, reimage: true, ..Capabilities::default() },
             boot_time: self.booted_at,
         }
     }
@@ -111,15 +122,17 @@ impl Machine {
         let agent = Agent::load(journal, rebooted, self.moment(now)).with_gpus(GPUS);
         self.journal = agent.ledger().snapshot();
         self.agent = Some(agent);
-        let held = self.processes.iter().map(|(attempt, process)| Supervised {
-            subject: Subject::Attempt(attempt.clone()),
+        let held = self.processes.iter().map(|(subject, process)| Supervised {
+            subject: subject.clone(),
             state: match process {
                 Process::Running { since, .. } => SupervisedState::Running(*since),
                 Process::Exited(exit) => SupervisedState::Exited(exit.clone()),
             },
         });
         let held = held.collect();
-        self.handle(Input::Supervised(held), now)
+        let mut effects = self.handle(Input::Health(self.errors.clone()), now);
+        effects.extend(self.handle(Input::Supervised(held), now));
+        effects
     }
 
     /// kill -9 of the agent; its processes go on.
@@ -129,16 +142,16 @@ impl Machine {
     }
 
     /// Power off and on: no process survives it. Answers those that ran.
-    pub(crate) fn reboot(&mut self, now: Timestamp) -> Vec<(AttemptId, Exit)> {
+    pub(crate) fn reboot(&mut self, now: Timestamp) -> Vec<(Subject, Exit)> {
         self.crash();
         self.boot += 1;
         self.booted_at = now;
         self.rebooted = true;
         self.lease_until = None;
-        let running: Vec<AttemptId> = self.running().cloned().collect();
-        let ends = running.into_iter().filter_map(|attempt| {
-            let exit = self.end_process(&attempt, Ended::Rebooted, EndedBy::Itself, now)?;
-            Some((attempt, exit))
+        let running: Vec<Subject> = self.running().cloned().collect();
+        let ends = running.into_iter().filter_map(|subject| {
+            let exit = self.end_process(&subject, Ended::Rebooted, EndedBy::Itself, now)?;
+            Some((subject, exit))
         });
         ends.collect()
     }
@@ -170,7 +183,7 @@ impl Machine {
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         let agent = self.agent.as_ref().and_then(Agent::next_deadline);
         let agent = agent.map(|(at, _)| self.when(at));
-        let lease = self.lease_until.filter(|_| self.running().next().is_some());
+        let lease = self.lease_until.filter(|_| self.running().any(is_attempt));
         let limits = self.processes.values().filter_map(|process| match process {
             Process::Running { until, .. } => *until,
             Process::Exited(_) => None,
@@ -178,35 +191,37 @@ impl Machine {
         agent.into_iter().chain(lease).chain(limits.min()).min()
     }
 
+    /// Whether a process that the supervisor does not know of cannot be started now.
+    pub(crate) fn refuses(&self, subject: &Subject, now: Timestamp) -> bool {
+        now < self.sick_until && !self.processes.contains_key(subject)
+    }
+
     /// Starts a process, unless the supervisor knows of it: then this was asked before.
-    pub(crate) fn launch(
-        &mut self,
-        attempt: &AttemptId,
-        wall_clock: Option<Duration>,
-        now: Timestamp,
-    ) -> bool {
-        if self.processes.contains_key(attempt) {
+    pub(crate) fn launch(&mut self, subject: &Subject, wall_clock: Option<Duration>, now: Timestamp) -> bool {
+        if self.processes.contains_key(subject) {
             return false;
         }
         let until = wall_clock.map(|limit| now.after(limit));
-        self.processes.insert(attempt.clone(), Process::Running { since: now, until });
+        self.processes.insert(subject.clone(), Process::Running { since: now, until });
         true
     }
 
     /// Sets another wall-clock limit, counted from the start of the process.
-    pub(crate) fn limit(&mut self, attempt: &AttemptId, wall_clock: Option<Duration>) {
-        if let Some(Process::Running { since, until }) = self.processes.get_mut(attempt) {
+    pub(crate) fn limit(&mut self, subject: &Subject, wall_clock: Option<Duration>) {
+        if let Some(Process::Running { since, until }) = self.processes.get_mut(subject) {
             *until = wall_clock.map(|limit| since.after(limit));
         }
     }
 
     /// The processes that the supervisor ends now, and why.
-    pub(crate) fn overdue(&self, now: Timestamp) -> Vec<(AttemptId, EndedBy)> {
+    pub(crate) fn overdue(&self, now: Timestamp) -> Vec<(Subject, EndedBy)> {
         let lease_over = self.lease_until.is_some_and(|at| at <= now);
-        let due = self.processes.iter().filter_map(|(attempt, process)| match process {
-            Process::Running { .. } if lease_over => Some((attempt.clone(), EndedBy::LeaseEnded)),
+        let due = self.processes.iter().filter_map(|(subject, process)| match process {
+            Process::Running { .. } if lease_over && is_attempt(subject) => {
+                Some((subject.clone(), EndedBy::LeaseEnded))
+            }
             Process::Running { until: Some(until), .. } if *until <= now => {
-                Some((attempt.clone(), EndedBy::WallClock))
+                Some((subject.clone(), EndedBy::WallClock))
             }
             Process::Running { .. } | Process::Exited(_) => None,
         });
@@ -216,12 +231,12 @@ impl Machine {
     /// Ends a process, if it still runs; its exit record.
     pub(crate) fn end_process(
         &mut self,
-        attempt: &AttemptId,
+        subject: &Subject,
         ended: Ended,
         by: EndedBy,
         now: Timestamp,
     ) -> Option<Exit> {
-        let Some(Process::Running { since, .. }) = self.processes.get(attempt) else { return None };
+        let Some(Process::Running { since, .. }) = self.processes.get(subject) else { return None };
         let exit = Exit {
             ended,
             by,
@@ -229,14 +244,15 @@ impl Machine {
             end_time: now,
             usage: Usage::default(),
             oom_kills: u64::from(by == EndedBy::OutOfMemory),
+            refused_processes: 0,
         };
-        self.processes.insert(attempt.clone(), Process::Exited(exit.clone()));
+        self.processes.insert(subject.clone(), Process::Exited(exit.clone()));
         Some(exit)
     }
 
-    pub(crate) fn running(&self) -> impl Iterator<Item = &AttemptId> {
-        self.processes.iter().filter_map(|(attempt, process)| match process {
-            Process::Running { .. } => Some(attempt),
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Subject> {
+        self.processes.iter().filter_map(|(subject, process)| match process {
+            Process::Running { .. } => Some(subject),
             Process::Exited(_) => None,
         })
     }

@@ -6,6 +6,7 @@
 use crate::book::{Book, Known, KnownJob};
 use crate::broken::{Kept, broken, promise};
 use crate::machine::capacity;
+use crate::names::pool_of;
 use crate::translate::SLOTS;
 use muster_agent_core::input::{Ended, EndedBy};
 use muster_model::spec::RetryLimit;
@@ -71,6 +72,8 @@ pub(crate) struct Oracle {
     /// The last attempt of each name that a machine was told to run, with the task's incarnation.
     assigned: BTreeMap<(usize, TaskKey), (u64, u32)>,
     live: BTreeMap<(usize, AttemptId), Live>,
+    /// The machines whose start task has succeeded, and in which boots.
+    started_up: BTreeSet<(usize, u32)>,
     /// In which boots a machine was prepared for a job.
     prepared: BTreeMap<(usize, u64), BTreeSet<u32>>,
     released: BTreeSet<(usize, u64)>,
@@ -163,6 +166,10 @@ impl Oracle {
         });
         promise("only the current attempt runs", is_current, || {
             format!("{attempt} starts on {}, but clients read {:?}", place.node, known.map(|k| &k.stand))
+        })?;
+        let ready = pool_of(machine) == 0 || self.started_up.contains(&(machine, place.boot));
+        promise("a task runs only after the start task", ready, || {
+            format!("{attempt} starts on {} in boot {}", place.node, place.boot)
         })?;
         self.count_start(job, attempt, known)?;
         let released = self.released.iter().any(|(_, life)| *life == job.life);
@@ -287,6 +294,15 @@ impl Oracle {
         promise("a release runs once on a node", self.released.insert((machine, job.life)), || {
             format!("{attempt} starts on machine {machine} again")
         })
+    }
+
+    /// A start task has ended.
+    pub(crate) fn start_task_ended(&mut self, place: Place<'_>, end: (Ended, EndedBy)) {
+        if end == (Ended::Exited(0), EndedBy::Itself) {
+            self.started_up.insert((place.machine, place.boot));
+        } else {
+            self.saw("a start task fails");
+        }
     }
 
     /// A process has ended.

@@ -8,6 +8,7 @@ use crate::broken::{Broken, Kept, broken, promise};
 use crate::controller::Controller;
 use crate::naive;
 use crate::names::account;
+use crate::nodes;
 use crate::oracle::Oracle;
 use muster_controller_core::explain::Reason;
 use muster_model::state::{JobState, OnDependencyFailure, TaskState};
@@ -22,6 +23,9 @@ pub(crate) fn to_come(
 ) -> Result<Option<String>, Broken> {
     if let Some(attempt) = oracle.alive().next() {
         return Ok(Some(format!("{attempt} runs")));
+    }
+    if let Some(words) = nodes::to_come(book) {
+        return Ok(Some(words));
     }
     for (id, job) in &book.jobs {
         match job.state {

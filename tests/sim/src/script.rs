@@ -6,6 +6,7 @@
 use crate::chance::Chance;
 use crate::names::{JOBS, MACHINES, PLAIN_TASKS, SWEEPS, TASK_NAMES};
 use muster_model::Timestamp;
+use muster_model::state::DrainOption;
 use std::time::Duration;
 
 /// Wishes and faults come until then; after that everything must come to its end.
@@ -77,6 +78,19 @@ pub(crate) enum Wish {
         sweep: u8,
         wish: SweepWish,
     },
+    OfNode {
+        machine: u8,
+        wish: NodeWish,
+    },
+}
+
+/// What a client asks for of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NodeWish {
+    Disable { option: DrainOption, seconds: Option<u64> },
+    Enable,
+    Restart { option: DrainOption, reimage: bool },
+    Remove { option: DrainOption, seconds: u64 },
 }
 
 /// What a client asks for of a sweep; `numbers` are the first and the last of the members that are meant, `None` all.
@@ -101,6 +115,10 @@ pub(crate) enum Fault {
     Cut(usize),
     /// A machine is booted anew.
     Reboot(usize),
+    /// A machine has something to complain about for a while.
+    Unwell(usize),
+    /// A machine cannot start processes for a while.
+    Sick(usize),
 }
 
 /// One thing that happens by itself.
@@ -144,6 +162,11 @@ pub(crate) fn script(seed: u64) -> Script {
             then(20_000, Wish::MoveJob { job, pool });
             then(60_000, Wish::EnableJob { job });
         }
+        if let Wish::OfNode { machine, wish: NodeWish::Disable { .. } } = wish {
+            let at = at.after(Duration::from_millis(chance.below(60_000)));
+            let wish = Wish::OfNode { machine, wish: NodeWish::Enable };
+            script.push((at, Happening::Wish { wish, stale: false }));
+        }
     }
     for _ in 0..chance.below(FAULTS) {
         script.push((moment(chance, 3_000_000), Happening::Fault(fault(chance))));
@@ -155,11 +178,13 @@ pub(crate) fn script(seed: u64) -> Script {
 
 fn fault(chance: &mut Chance) -> Fault {
     let machine = usize::from(chance.byte_below(MACHINES as u64));
-    match chance.below(8) {
+    match chance.below(12) {
         0 | 1 => Fault::Controller,
         2 => Fault::Agent(machine),
         3 => Fault::Partition(machine),
         4 | 5 => Fault::Cut(machine),
+        6 | 7 => Fault::Unwell(machine),
+        8 | 9 => Fault::Sick(machine),
         _ => Fault::Reboot(machine),
     }
 }
@@ -175,7 +200,7 @@ fn wish(chance: &mut Chance) -> Wish {
         })
     };
     let of_sweep = |wish| Wish::OfSweep { job, sweep, wish };
-    match chance.below(100) {
+    match chance.below(112) {
         0..=29 => Wish::AddTasks {
             job,
             first: chance.byte_below(u64::from(PLAIN_TASKS)),
@@ -210,6 +235,17 @@ fn wish(chance: &mut Chance) -> Wish {
         91..=94 => Wish::EnableJob { job },
         95 => Wish::TerminateJob { job },
         96 => Wish::DeleteJob { job },
+        97..=108 => Wish::OfNode { machine: chance.byte_below(MACHINES as u64), wish: node_wish(chance) },
         _ => Wish::CreateJob { job, draw: chance.next() },
+    }
+}
+
+fn node_wish(chance: &mut Chance) -> NodeWish {
+    let option = chance.pick(DrainOption::ALL);
+    match chance.below(24) {
+        0..=11 => NodeWish::Disable { option, seconds: chance.maybe(2, |chance| chance.below(40)) },
+        12..=15 => NodeWish::Enable,
+        16..=22 => NodeWish::Restart { option, reimage: chance.one_in(3) },
+        _ => NodeWish::Remove { option, seconds: chance.below(40) },
     }
 }

@@ -177,14 +177,15 @@ impl World {
                 }
                 Ok(())
             }
-            Event::ProcessEnds { machine, boot, attempt, ended, by } => {
+            Event::ProcessEnds { machine, boot, subject, ended, by } => {
                 if self.machines[machine].boot == boot {
-                    return self.end_process(machine, &attempt, ended, by);
+                    return self.end_process(machine, &subject, ended, by);
                 }
                 Ok(())
             }
             Event::Connect { machine } => self.connect(machine),
             Event::StartAgent { machine } => self.start_agent(machine),
+            Event::Recovers { machine, code } => self.recovers(machine, code),
             Event::StartController if self.controller.is_up() => Ok(()),
             Event::StartController => self.controller.start(self.now),
             Event::Happens(line) => match self.script[line].1 {
@@ -202,8 +203,8 @@ impl World {
             self.tell_controller(Input::DeadlinePassed)?;
         }
         for machine in 0..self.machines.len() {
-            for (attempt, by) in self.machines[machine].overdue(self.now) {
-                self.end_process(machine, &attempt, muster_agent_core::input::Ended::Signaled(9), by)?;
+            for (subject, by) in self.machines[machine].overdue(self.now) {
+                self.end_process(machine, &subject, muster_agent_core::input::Ended::Signaled(9), by)?;
             }
             if self.machines[machine].next_deadline().is_some_and(|at| at <= self.now) {
                 self.tell_agent(machine, AgentInput::DeadlinePassed)?;

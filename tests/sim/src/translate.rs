@@ -6,20 +6,23 @@
 use crate::names::account;
 use muster_agent_core::effect::{AgentMessage, HeldAttempt};
 use muster_agent_core::input::{
-    Amendment, Assignment, ControllerMessage, Kill, KillReason as AgentKill, NodeSettings, Terms,
-    Verdict as AgentVerdict, Welcome,
+    Amendment, Assignment, ControllerMessage, Kill, KillReason as AgentKill, NodeSettings, StartTaskSettings,
+    Terms, Verdict as AgentVerdict, Welcome,
 };
 use muster_agent_core::report::{NumberedReport, Report};
 use muster_controller_core::effect::{KillReason, NodeMessage, Verdict};
 use muster_controller_core::input as controller;
 use muster_controller_core::input::{Connected, NodeInput, NodeKey};
 use muster_model::node::MachineFacts;
-use muster_model::spec::TaskConstraints;
+use muster_model::spec::{RetryLimit, TaskConstraints};
 use muster_model::state::OnLeaseExpiry;
 use muster_model::{AttemptId, NodeId, limits};
 use muster_store::{Reader, StoreError};
 use std::time::Duration;
 
+/// The start task of the second pool.
+pub(crate) const START_TASK: StartTaskSettings =
+    StartTaskSettings { version: 1, max_retries: RetryLimit::Times(1), wait_for_success: true };
 /// Slots of each node.
 pub(crate) const SLOTS: u32 = 3;
 
@@ -57,6 +60,7 @@ fn report(numbered: NumberedReport) -> controller::NumberedReport {
         Report::Finished { attempt, result } => controller::Report::Finished { attempt, result },
         Report::Recalled(attempt) => controller::Report::Returned { attempt },
         Report::StartTask(info) => controller::Report::StartTask(*info),
+        Report::Health(errors) => controller::Report::Health(errors),
     };
     controller::NumberedReport { number: numbered.number, report }
 }
@@ -64,6 +68,7 @@ fn report(numbered: NumberedReport) -> controller::NumberedReport {
 /// What the controller says, as an input of an agent; `None` when it closes the stream.
 pub(crate) fn to_agent(
     message: NodeMessage,
+    start_task: Option<StartTaskSettings>,
     lease_ttl: Duration,
     reader: &dyn Reader,
 ) -> Result<Option<ControllerMessage>, StoreError> {
@@ -71,11 +76,7 @@ pub(crate) fn to_agent(
         NodeMessage::Welcome { verdicts } => ControllerMessage::Welcome(Box::new(Welcome {
             lease_ttl,
             heartbeat_interval: None,
-            settings: NodeSettings {
-                task_slots: SLOTS,
-                on_lease_expiry: OnLeaseExpiry::Kill,
-                start_task: None,
-            },
+            settings: NodeSettings { task_slots: SLOTS, on_lease_expiry: OnLeaseExpiry::Kill, start_task },
             verdicts: verdicts.into_iter().map(|(attempt, said)| (attempt, verdict(said))).collect(),
             acknowledged: 0,
         })),
@@ -99,6 +100,8 @@ pub(crate) fn to_agent(
         NodeMessage::Acknowledge { reports } => {
             ControllerMessage::Acknowledge(reports.into_iter().max().unwrap_or(0))
         }
+        NodeMessage::Restart { reimage } => ControllerMessage::Restart { reimage },
+        NodeMessage::RunStartTask => ControllerMessage::RunStartTask(START_TASK),
         NodeMessage::Leave { .. } => ControllerMessage::Leave,
         NodeMessage::Close { .. } => return Ok(None),
     }))
@@ -144,6 +147,8 @@ fn plan(reader: &dyn Reader, attempt: AttemptId) -> Result<Option<Assignment>, S
         wall_clock: terms.wall_clock,
         retention: terms.retention,
         memory_limit_bytes: None,
+        disk_limit_bytes: None,
+        process_limit: None,
         has_files: false,
         preparation: None,
     };
@@ -167,6 +172,8 @@ fn plan(reader: &dyn Reader, attempt: AttemptId) -> Result<Option<Assignment>, S
         wall_clock,
         retention,
         memory_limit_bytes: (memory > 0).then_some(memory),
+        disk_limit_bytes: None,
+        process_limit: None,
         has_files,
         preparation: prepared_by,
     }))

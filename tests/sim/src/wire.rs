@@ -7,9 +7,9 @@ use crate::broken::{Kept, broken};
 use crate::controller::Answer;
 use crate::fate::{self, Fate};
 use crate::judge::judge;
-use crate::names::account;
+use crate::names::{account, pool_of};
 use crate::oracle::Place;
-use crate::translate::{to_agent, to_controller};
+use crate::translate::{START_TASK, to_agent, to_controller};
 use crate::world::{Event, World};
 use muster_agent_core::effect::AgentMessage;
 use muster_agent_core::input::{Collected, ControllerMessage, Ended, EndedBy, Exit};
@@ -17,7 +17,7 @@ use muster_agent_core::{Effect, Input as AgentInput, Subject};
 use muster_controller_core::Settings;
 use muster_controller_core::effect::Effect as Said;
 use muster_controller_core::input::{Input, NodeInput, NodeKey};
-use muster_model::AttemptId;
+use muster_model::{Cause, FailureInfo};
 use std::time::Duration;
 
 impl World {
@@ -34,7 +34,9 @@ impl World {
             let Some(machine) = self.machines.iter().position(|machine| machine.id == node.node) else {
                 continue;
             };
-            let message = to_agent(message, Settings::default().lease_ttl, self.controller.reader());
+            let start_task = (pool_of(machine) == 1).then_some(START_TASK);
+            let message =
+                to_agent(message, start_task, Settings::default().lease_ttl, self.controller.reader());
             let message = message.map_err(|error| broken("what is recorded is read", error.to_string()))?;
             self.send(session, Event::ToAgent { machine, session, message: message.map(Box::new) });
         }
@@ -126,23 +128,25 @@ impl World {
                 Effect::CloseSession(session) if self.machines[machine].session == Some(session) => {
                     self.cut(machine, 1_000)?;
                 }
-                Effect::Stage(Subject::Attempt(attempt)) => {
-                    let outcome = fate::staging(seed, &attempt);
-                    let subject = Subject::Attempt(attempt);
+                Effect::Stage(subject) => {
+                    let outcome = match &subject {
+                        Subject::Attempt(attempt) => fate::staging(seed, attempt),
+                        Subject::StartTask { .. } => Ok(0),
+                    };
                     self.answer(machine, 2_000, AgentInput::Staged { subject, outcome });
                 }
-                Effect::Launch { subject: Subject::Attempt(attempt), wall_clock, gpus } => {
-                    self.launch(machine, attempt, wall_clock, &gpus)?;
+                Effect::Launch { subject, wall_clock, gpus } => {
+                    self.launch(machine, subject, wall_clock, &gpus)?;
                 }
-                Effect::Limit { subject: Subject::Attempt(attempt), wall_clock } => {
+                Effect::Limit { subject, wall_clock } => {
                     self.oracle.saw("the wall clock of a running task changes");
-                    self.machines[machine].limit(&attempt, wall_clock);
+                    self.machines[machine].limit(&subject, wall_clock);
                 }
-                Effect::Kill { subject: Subject::Attempt(attempt), .. } => {
-                    self.end_process(machine, &attempt, Ended::Signaled(15), EndedBy::Requested)?;
+                Effect::Kill { subject, .. } => {
+                    self.end_process(machine, &subject, Ended::Signaled(15), EndedBy::Requested)?;
                 }
-                Effect::AcknowledgeExit(Subject::Attempt(attempt)) => {
-                    self.machines[machine].processes.remove(&attempt);
+                Effect::AcknowledgeExit(subject) => {
+                    self.machines[machine].processes.remove(&subject);
                 }
                 Effect::Collect { subject, upload } => {
                     let failure = match &subject {
@@ -152,15 +156,11 @@ impl World {
                     let collected = Box::new(Collected { failure, ..Collected::default() });
                     self.answer(machine, 1_000, AgentInput::Collected { subject, collected });
                 }
+                Effect::Restart { .. } => self.restart(machine)?,
                 Effect::Leave | Effect::Stopped => self.machines[machine].gone = true,
-                // Nothing waits for what these leave undone: cancelled work still answers, and pools have no start task.
+                // Nothing waits for what these leave undone: cancelled work still answers.
                 Effect::CloseSession(_)
                 | Effect::Cancel(_)
-                | Effect::Stage(_)
-                | Effect::Launch { .. }
-                | Effect::Limit { .. }
-                | Effect::Kill { .. }
-                | Effect::AcknowledgeExit(_)
                 | Effect::RemoveDirectories(_)
                 | Effect::Append(_) => {}
             }
@@ -171,25 +171,34 @@ impl World {
     fn launch(
         &mut self,
         machine: usize,
-        attempt: AttemptId,
+        subject: Subject,
         wall_clock: Option<Duration>,
         gpus: &[u32],
     ) -> Kept {
-        if self.machines[machine].launch(&attempt, wall_clock, self.now) {
+        if self.machines[machine].refuses(&subject, self.now) {
+            let failure = FailureInfo::new(Cause::Internal, "the machine is sick");
+            self.answer(machine, 50, AgentInput::Launched { subject, outcome: Err(failure) });
+            return Ok(());
+        }
+        if self.machines[machine].launch(&subject, wall_clock, self.now) {
             self.say(|| {
-                format!("machine {machine}: {attempt} starts, wall clock {wall_clock:?}, GPUs {gpus:?}")
+                format!("machine {machine}: {subject} starts, wall clock {wall_clock:?}, GPUs {gpus:?}")
             });
             let on = &self.machines[machine];
             let place = Place { machine, node: &on.id, boot: on.boot };
-            self.oracle.started(&self.book, place, &attempt, gpus, self.now)?;
-            let grant = self.oracle.grants.get(&attempt);
-            let limited = grant.is_some_and(|grant| grant.resources.memory_bytes > 0);
-            let Fate { lasts, ended, by } = fate::process(self.seed, &attempt, limited);
+            let Fate { lasts, ended, by } = match &subject {
+                Subject::Attempt(attempt) => {
+                    self.oracle.started(&self.book, place, attempt, gpus, self.now)?;
+                    let grant = self.oracle.grants.get(attempt);
+                    let limited = grant.is_some_and(|grant| grant.resources.memory_bytes > 0);
+                    fate::process(self.seed, attempt, limited)
+                }
+                Subject::StartTask { run } => fate::start_task(self.seed, machine, *run, self.closed),
+            };
             let boot = self.machines[machine].boot;
-            let ends = Event::ProcessEnds { machine, boot, attempt: attempt.clone(), ended, by };
+            let ends = Event::ProcessEnds { machine, boot, subject: subject.clone(), ended, by };
             self.at(self.now.after(lasts), ends);
         }
-        let subject = Subject::Attempt(attempt);
         self.answer(machine, 50, AgentInput::Launched { subject, outcome: Ok(self.now) });
         Ok(())
     }
@@ -197,25 +206,28 @@ impl World {
     pub(crate) fn end_process(
         &mut self,
         machine: usize,
-        attempt: &AttemptId,
+        subject: &Subject,
         ended: Ended,
         by: EndedBy,
     ) -> Kept {
-        match self.machines[machine].end_process(attempt, ended, by, self.now) {
-            Some(exit) => self.process_ended(machine, attempt, exit),
+        match self.machines[machine].end_process(subject, ended, by, self.now) {
+            Some(exit) => self.process_ended(machine, subject, exit),
             None => Ok(()),
         }
     }
 
     /// A process is over: the oracle knows at once, the agent if it lives.
-    pub(crate) fn process_ended(&mut self, machine: usize, attempt: &AttemptId, exit: Exit) -> Kept {
-        self.say(|| format!("machine {machine}: {attempt} ends, {:?} by {:?}", exit.ended, exit.by));
+    pub(crate) fn process_ended(&mut self, machine: usize, subject: &Subject, exit: Exit) -> Kept {
+        self.say(|| format!("machine {machine}: {subject} ends, {:?} by {:?}", exit.ended, exit.by));
         let on = &self.machines[machine];
         let place = Place { machine, node: &on.id, boot: on.boot };
-        self.oracle.ended(&self.book, place, attempt, (exit.ended, exit.by), self.now)?;
+        let end = (exit.ended, exit.by);
+        match subject {
+            Subject::Attempt(attempt) => self.oracle.ended(&self.book, place, attempt, end, self.now)?,
+            Subject::StartTask { .. } => self.oracle.start_task_ended(place, end),
+        }
         if self.machines[machine].is_up() {
-            let subject = Subject::Attempt(attempt.clone());
-            return self.tell_agent(machine, AgentInput::Exited { subject, exit });
+            return self.tell_agent(machine, AgentInput::Exited { subject: subject.clone(), exit });
         }
         Ok(())
     }

@@ -40,11 +40,15 @@ pub(crate) fn event(event: &Event) -> Option<String> {
             | AgentInput::Launched { .. }
             | AgentInput::Exited { .. }
             | AgentInput::Collected { .. }
+            | AgentInput::Health(_)
+            | AgentInput::OverDisk { .. }
+            | AgentInput::FreeDisk
             | AgentInput::DeadlinePassed
             | AgentInput::Stop => None,
         },
         Event::StartAgent { machine } => Some(format!("machine {machine}: the agent starts")),
         Event::StartController => Some("the controller starts".to_owned()),
+        Event::Recovers { machine, code } => Some(format!("machine {machine} has no more {code}")),
         Event::Connect { .. }
         | Event::ProcessEnds { .. }
         | Event::Happens(_)
@@ -73,6 +77,9 @@ fn report(numbered: &NumberedReport) -> String {
         }
         Report::Recalled(attempt) => format!("{attempt} is given back"),
         Report::StartTask(info) => format!("start task {}", info.state),
+        Report::Health(errors) => {
+            format!("health: {:?}", errors.iter().map(|error| error.code.as_str()).collect::<Vec<_>>())
+        }
     }
 }
 
@@ -95,6 +102,7 @@ fn from_controller(message: &ControllerMessage) -> Option<String> {
             format!("amend {} to {:?}", amendment.attempt, amendment.terms.wall_clock)
         }
         ControllerMessage::Leave => "leave".to_owned(),
+        ControllerMessage::Restart { reimage } => format!("restart, reimage {reimage}"),
         ControllerMessage::LeaseGranted { .. }
         | ControllerMessage::Acknowledge(_)
         | ControllerMessage::Settings(_)

@@ -11,10 +11,10 @@ use crate::machine::Machine;
 use crate::names::MACHINES;
 use crate::oracle::Oracle;
 use crate::script::Script;
-use muster_agent_core::Input as AgentInput;
 use muster_agent_core::effect::AgentMessage;
 use muster_agent_core::input::{ControllerMessage, Ended, EndedBy};
-use muster_model::{AttemptId, Timestamp};
+use muster_agent_core::{Input as AgentInput, Subject};
+use muster_model::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub(crate) enum Event {
     ProcessEnds {
         machine: usize,
         boot: u32,
-        attempt: AttemptId,
+        subject: Subject,
         ended: Ended,
         by: EndedBy,
     },
@@ -48,6 +48,11 @@ pub(crate) enum Event {
     },
     StartAgent {
         machine: usize,
+    },
+    /// Something is no longer wrong with a machine.
+    Recovers {
+        machine: usize,
+        code: &'static str,
     },
     StartController,
     /// The next line of the script.
