@@ -11,6 +11,7 @@ pub struct Cluster {
     pub(crate) slots: u32,
     pub(crate) controller_flags: Vec<String>,
     pub(crate) agent_flags: Vec<String>,
+    pub(crate) pool_flags: Vec<String>,
     pub(crate) disk_megabytes: Option<u32>,
 }
 
@@ -24,6 +25,7 @@ impl Cluster {
             slots: 2,
             controller_flags: Vec::new(),
             agent_flags: Vec::new(),
+            pool_flags: Vec::new(),
             disk_megabytes: None,
         }
     }
@@ -53,6 +55,13 @@ impl Cluster {
     #[must_use]
     pub fn agent_flags(mut self, flags: &[&str]) -> Self {
         self.agent_flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        self
+    }
+
+    /// More flags for the creation of the pool `default`; only in a split cluster.
+    #[must_use]
+    pub fn pool_flags(mut self, flags: &[&str]) -> Self {
+        self.pool_flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
         self
     }
 

@@ -38,6 +38,7 @@ impl Dev {
         ensure!(
             wanted.controller_flags.is_empty()
                 && wanted.agent_flags.is_empty()
+                && wanted.pool_flags.is_empty()
                 && wanted.disk_megabytes.is_none(),
             "only a split cluster has daemons with flags of their own"
         );
@@ -47,9 +48,14 @@ impl Dev {
             folder: home.path().to_path_buf(),
             environment: Default::default(),
         };
-        let options =
-            ["--nodes".to_owned(), wanted.nodes.to_string(), "--slots".to_owned(), wanted.slots.to_string()];
-        let mut dev = Self { daemon: None, user, options: options.to_vec(), home };
+        let mut options = vec![
+            "--nodes".to_owned(),
+            wanted.nodes.to_string(),
+            "--slots".to_owned(),
+            wanted.slots.to_string(),
+        ];
+        options.extend(["--writable".to_owned(), home.shared().to_string_lossy().into_owned()]);
+        let mut dev = Self { daemon: None, user, options, home };
         dev.resume()?;
         Ok(dev)
     }

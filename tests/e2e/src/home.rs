@@ -44,6 +44,11 @@ impl Home {
         Ok(())
     }
 
+    /// The folder that tasks of any user and isolation may write to.
+    pub(crate) fn shared(&self) -> PathBuf {
+        self.path.join("shared")
+    }
+
     pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.path.join("logs").join(format!("{name}.log"))
     }

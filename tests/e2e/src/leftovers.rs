@@ -1,4 +1,4 @@
-//! What a cluster leaves behind: processes that live in its folder, and the control groups of its supervisors.
+//! What a cluster leaves behind: processes that live in its folder, the control groups of its supervisors, and mounts.
 //!
 //! A process belongs to a folder when the folder stands in its command line, or it works in it, or it is in a group of one of the
 //! folder's supervisors. Groups are read from the `layout` files that supervisors keep. Everything is ended by process id, and
@@ -6,6 +6,7 @@
 
 use crate::wait::{SOON, wait_until, when};
 use anyhow::Context;
+use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,8 @@ pub struct Leftovers {
     pub processes: BTreeMap<i32, String>,
     /// Control groups, parents before children.
     pub groups: BTreeSet<PathBuf>,
+    /// File systems that daemons mounted, parents before children.
+    pub mounts: BTreeSet<PathBuf>,
 }
 
 impl Leftovers {
@@ -40,13 +43,13 @@ impl Leftovers {
         for id in groups.iter().flat_map(|group| members(group)) {
             processes.entry(id).or_insert_with(|| command_line(id));
         }
-        Self { processes, groups }
+        Self { processes, groups, mounts: mounts_below(folder) }
     }
 
     /// Whether nothing is there.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.processes.is_empty() && self.groups.is_empty()
+        self.processes.is_empty() && self.groups.is_empty() && self.mounts.is_empty()
     }
 
     /// One line for each.
@@ -54,7 +57,8 @@ impl Leftovers {
     pub fn words(&self) -> String {
         let processes = self.processes.iter().map(|(id, words)| format!("process {id}: {words}"));
         let groups = self.groups.iter().map(|group| format!("group {}", group.display()));
-        processes.chain(groups).collect::<Vec<_>>().join("\n  ")
+        let mounts = self.mounts.iter().map(|mount| format!("mount {}", mount.display()));
+        processes.chain(groups).chain(mounts).collect::<Vec<_>>().join("\n  ")
     }
 }
 
@@ -89,9 +93,29 @@ pub fn remove_all(folder: &Path) -> anyhow::Result<()> {
             let parent = group.parent().filter(|parent| is_ours(parent, folder));
             let _ = parent.map(fs::remove_dir);
         }
-        Ok(when(now.processes.is_empty() && now.groups.iter().all(|group| !group.exists())))
+        for mount in now.mounts.iter().rev() {
+            // Detaching always succeeds; one that is gone already is as good.
+            let _ = umount2(mount, MntFlags::MNT_DETACH);
+        }
+        let gone = now.groups.iter().all(|group| !group.exists());
+        Ok(when(now.processes.is_empty() && gone && mounts_below(folder).is_empty()))
     })
     .with_context(|| format!("left behind:\n  {}", Leftovers::of(folder).words()))
+}
+
+/// Ends every process that belongs to `folder`, and leaves groups and mounts alone.
+///
+/// # Errors
+/// With what is left, when something resists.
+pub(crate) fn end_processes(folder: &Path) -> anyhow::Result<()> {
+    wait_until(SOON, "the end of all processes of a folder", || {
+        let now = Leftovers::of(folder);
+        for id in now.processes.keys() {
+            // It may have ended meanwhile, which is as good.
+            let _ = kill(Pid::from_raw(*id), Signal::SIGKILL);
+        }
+        Ok(when(now.processes.is_empty()))
+    })
 }
 
 /// Processes by id whose command line or working folder lies in `folder`.
@@ -111,9 +135,23 @@ fn processes_of(folder: &Path) -> BTreeMap<i32, String> {
     found
 }
 
+/// What is mounted below `folder`, but for the disks that the tests themselves mount there.
+fn mounts_below(folder: &Path) -> BTreeSet<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let below = table.lines().filter(|line| !line.contains(crate::tmpfs::SOURCE));
+    let paths = below.filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    paths.filter(|path| path.starts_with(folder)).collect()
+}
+
 fn command_line(id: i32) -> String {
     let bytes = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ").trim_end().to_owned()
+}
+
+/// The name that a process gives itself, which tells a supervisor from the keepers of its tasks; at most 15 bytes.
+pub(crate) fn own_name(id: i32) -> String {
+    let name = fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
+    name.trim_end().to_owned()
 }
 
 /// A zombie has ended; its parent has only not looked yet.

@@ -7,9 +7,12 @@ use crate::binaries;
 use crate::cluster::Cluster;
 use crate::daemon::Daemon;
 use crate::home::Home;
+use crate::leftovers::{Leftovers, own_name};
 use crate::user::{User, word};
 use crate::wait::{SOON, wait_until, when};
 use anyhow::{Context, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -48,6 +51,10 @@ pub struct Split {
     controller: Option<Daemon>,
     wanted: Cluster,
     ready: Option<Ready>,
+    /// Folders with the programs of later builds.
+    builds: Vec<PathBuf>,
+    /// How often the machine of each node was rebooted.
+    boots: BTreeMap<usize, u32>,
     user: User,
     home: Home,
 }
@@ -70,23 +77,43 @@ impl Split {
             folder: home.path().to_path_buf(),
             environment: Default::default(),
         };
-        let mut split =
-            Self { agents: Vec::new(), controller: None, wanted: wanted.clone(), ready: None, user, home };
+        let mut split = Self {
+            agents: Vec::new(),
+            controller: None,
+            wanted: wanted.clone(),
+            ready: None,
+            builds: Vec::new(),
+            boots: BTreeMap::new(),
+            user,
+            home,
+        };
         split.start_controller()?;
         let (nodes, slots) = (wanted.nodes.to_string(), wanted.slots.to_string());
-        split.ok(&["pool", "create", "default", "--nodes", &nodes, "--slots", &slots])?;
+        let pool = ["pool", "create", "default", "--nodes", &nodes, "--slots", &slots];
+        let flags: Vec<&str> = wanted.pool_flags.iter().map(String::as_str).collect();
+        split.ok(&[&pool[..], &flags[..]].concat())?;
         for number in 0..usize::try_from(wanted.nodes)? {
             if let Some(megabytes) = wanted.disk_megabytes {
                 let root = split.agent_root(number);
                 split.home.mount(&root, megabytes)?;
             }
-            split.agents.push(None);
-            let token = split.token("default", &[])?;
-            split.user.file(&format!("token-{number}"), &token)?;
-            split.start_agent(number)?;
+            split.add_agent("default")?;
         }
         split.wait_for_nodes("default", usize::try_from(wanted.nodes)?)?;
         Ok(split)
+    }
+
+    /// Starts another agent, which joins a pool; its number.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn add_agent(&mut self, pool: &str) -> anyhow::Result<usize> {
+        let number = self.agents.len();
+        self.agents.push(None);
+        let token = self.token(pool, &[])?;
+        self.user.file(&format!("token-{number}"), &token)?;
+        self.start_agent(number)?;
+        Ok(number)
     }
 
     /// The text of a new join token of a pool.
@@ -194,6 +221,9 @@ impl Split {
         let token = self.home.path().join(format!("token-{number}"));
         let mut command = self.agent_command(&self.agent_root(number))?;
         command.arg("--token-file").arg(token);
+        if self.boots.contains_key(&number) {
+            command = in_another_boot(&command, &self.boot_file(number));
+        }
         let daemon = Daemon::start(&mut command, &self.home.log(&format!("agent-{number}")))?;
         let place = self.agents.get_mut(number).with_context(|| format!("there is no agent {number}"))?;
         ensure!(place.is_none(), "agent {number} runs already");
@@ -206,12 +236,37 @@ impl Split {
     /// # Errors
     /// When the controller has never been ready.
     pub fn agent_command(&self, root: &Path) -> anyhow::Result<Command> {
-        let mut command = Command::new(self.user.binaries.join("muster-agent"));
+        let binaries = self.builds.last().unwrap_or(&self.user.binaries);
+        let mut command = Command::new(binaries.join("muster-agent"));
         command.arg("--root").arg(root).args(["--controller", &self.ready()?.node_endpoint]);
         // Groups of our own, so that what is left of them can be told from everybody else's.
         command.arg("--cgroup-root").arg(self.home.path().file_name().unwrap_or_default());
+        // What a test wants to see outside of a task's folder is written there, at every level of isolation.
+        command.args(["--set", &format!("isolation.writable={}", self.home.shared().display())]);
         command.args(&self.wanted.agent_flags);
         Ok(command)
+    }
+
+    /// What an agent has logged, all its lives together.
+    #[must_use]
+    pub fn agent_log(&self, number: usize) -> String {
+        let bytes = fs::read(self.home.log(&format!("agent-{number}"))).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Has all agents started from now on be of another build: other files, as after the upgrade of a package.
+    ///
+    /// # Errors
+    /// When the programs cannot be copied.
+    pub fn new_build(&mut self) -> anyhow::Result<()> {
+        let folder = self.home.path().join(format!("build-{}", self.builds.len()));
+        fs::create_dir(&folder)?;
+        for name in ["muster-agent", "muster-supervisor"] {
+            fs::copy(self.user.binaries.join(name), folder.join(name))
+                .with_context(|| format!("copying {name}"))?;
+        }
+        self.builds.push(folder);
+        Ok(())
     }
 
     /// The folder of an agent.
@@ -238,6 +293,49 @@ impl Split {
         agent.with_context(|| format!("agent {number} does not run"))?.kill_9()
     }
 
+    /// The supervisor of an agent, by its process id; `None` while there is none.
+    #[must_use]
+    pub fn supervisor(&self, number: usize) -> Option<Pid> {
+        let root = self.agent_root(number).to_string_lossy().into_owned();
+        let mut all = Leftovers::of(self.home.path()).processes.into_iter();
+        // A keeper of a task is a copy of its supervisor, command line and all, under another name.
+        let found =
+            all.find(|(id, words)| words.contains(&root) && own_name(*id).starts_with("muster-supervis"));
+        found.map(|(id, _)| Pid::from_raw(id))
+    }
+
+    /// What a reboot of a node's machine does: every process of it is gone at once, and the agent that comes back finds
+    /// another boot. It takes root.
+    ///
+    /// # Errors
+    /// When something does not end or the agent cannot be started.
+    pub fn reboot_machine(&mut self, number: usize) -> anyhow::Result<()> {
+        self.kill_agent(number)?;
+        crate::leftovers::end_processes(&self.agent_root(number))?;
+        let boot = self.boots.entry(number).or_default();
+        *boot += 1;
+        let id = format!("{:08x}-e2e0-4000-8000-{number:012x}\n", *boot);
+        fs::write(self.boot_file(number), id)?;
+        self.start_agent(number)
+    }
+
+    fn boot_file(&self, number: usize) -> PathBuf {
+        self.home.path().join(format!("boot-{number}"))
+    }
+
+    /// Kills an agent's supervisor with `kill -9`; the agent and the tasks are not touched.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn kill_supervisor(&self, number: usize) -> anyhow::Result<()> {
+        let supervisor =
+            self.supervisor(number).with_context(|| format!("agent {number} has no supervisor"))?;
+        kill(supervisor, Signal::SIGKILL).context("the supervisor is gone")?;
+        wait_until(SOON, "the end of the supervisor", || {
+            Ok(when(self.supervisor(number) != Some(supervisor)))
+        })
+    }
+
     /// Stops an agent with SIGTERM, which must be a success; its supervisor and tasks stay.
     ///
     /// # Errors
@@ -262,6 +360,15 @@ impl Split {
         });
         ready.with_context(|| format!("wanted {count} nodes; they are {last:?}"))
     }
+}
+
+/// The same command with the kernel's boot id hidden behind a file, in a view of the file system of its own.
+fn in_another_boot(command: &Command, boot_id: &Path) -> Command {
+    const SCRIPT: &str = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
+    let mut wrapped = Command::new("unshare");
+    wrapped.args(["--mount", "--", "/bin/sh", "-c", SCRIPT]).arg(boot_id);
+    wrapped.arg(command.get_program()).args(command.get_args());
+    wrapped
 }
 
 impl Deref for Split {

@@ -6,6 +6,9 @@ use anyhow::Context;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::path::{Path, PathBuf};
 
+/// What the kernel's table of mounts calls one, so that it can be told from what daemons mount.
+pub(crate) const SOURCE: &str = "muster-e2e-disk";
+
 /// A mounted tmpfs.
 #[derive(Debug)]
 pub struct Tmpfs {
@@ -20,7 +23,7 @@ impl Tmpfs {
     pub fn mount(path: &Path, megabytes: u32) -> anyhow::Result<Self> {
         std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
         let options = format!("size={megabytes}m,mode=0755");
-        mount(Some("muster-e2e"), path, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
+        mount(Some(SOURCE), path, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
             .with_context(|| format!("cannot mount a tmpfs on {}", path.display()))?;
         Ok(Self { path: path.to_path_buf() })
     }

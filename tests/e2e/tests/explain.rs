@@ -138,7 +138,7 @@ fn node_that_is_closed_for_tasks_is_told_while_it_works_and_when_it_is_idle() ->
     };
     api.wait(nodes.disable_node_scheduling(disable))?;
     cluster.job("after", &[cluster.noted("t")])?;
-    ensure_waits(&cluster, "after", "t", "SCHEDULING_DISABLED", &["1 node", &node], true)?;
+    ensure_waits(&cluster, "after", "t", "NODE_DRAINING", &["1 node", &node], true)?;
     cluster.open("gate")?;
     cluster.ok(&["job", "wait", "before"])?;
     ensure_waits(&cluster, "after", "t", "SCHEDULING_DISABLED", &["1 node", &node], true)?;
