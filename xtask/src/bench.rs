@@ -5,6 +5,7 @@
 
 use crate::bulk;
 use crate::cluster::{Cluster, build};
+use crate::monitoring;
 use crate::run::{check, say, target};
 use anyhow::{Context, ensure};
 use std::fmt::Write as _;
@@ -40,7 +41,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     latency(&cluster, options.pairs)?;
     throughput(&cluster, options.tasks)?;
     bulk::measure(&cluster, options.queued)?;
-    cluster.stop()
+    cluster.stop()?;
+    monitoring::measure(&binaries)
 }
 
 fn latency(cluster: &Cluster, pairs: u32) -> anyhow::Result<()> {

@@ -76,20 +76,25 @@ impl Cluster {
         Ok(kib.with_context(|| format!("/proc/{pid}/status has no VmRSS"))? * 1024)
     }
 
-    /// The process below `muster dev` whose program has this name.
+    /// The first process below `muster dev` of this name.
     fn process(&self, name: &str) -> anyhow::Result<u32> {
-        let mut open = vec![self.dev.id()];
+        self.processes(name).first().copied().with_context(|| format!("no process '{name}' below muster dev"))
+    }
+
+    /// The processes below `muster dev` that have this name, of which the kernel keeps 15 bytes.
+    pub(crate) fn processes(&self, name: &str) -> Vec<u32> {
+        let (mut open, mut found) = (vec![self.dev.id()], Vec::new());
         while let Some(pid) = open.pop() {
-            let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-            if program.file_name().is_some_and(|file| file == name) {
-                return Ok(pid);
+            let own = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            if own.trim_end() == name.get(..15).unwrap_or(name) {
+                found.push(pid);
             }
             for thread in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
                 let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
                 open.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
             }
         }
-        bail!("no process '{name}' below muster dev")
+        found
     }
 
     /// Stops the cluster as Ctrl-C would and waits until it is gone.

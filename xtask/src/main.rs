@@ -7,6 +7,7 @@ mod bench;
 mod bulk;
 mod cluster;
 mod demo;
+mod monitoring;
 mod run;
 mod simulate;
 mod test;

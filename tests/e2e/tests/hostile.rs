@@ -290,3 +290,27 @@ fn node_answers_while_every_slot_is_hostile() -> anyhow::Result<()> {
     }
     cluster.still_works()
 }
+
+#[test]
+fn hundreds_of_busy_tasks_do_not_keep_a_node_from_its_lease() -> anyhow::Result<()> {
+    if !has("busy", &[Need::Root, Need::Cgroups]) {
+        return Ok(());
+    }
+    const TASKS: usize = 128;
+    const LEASE: Duration = Duration::from_secs(5);
+    let lease = LEASE.as_secs().to_string() + "s";
+    let cluster = Cluster::new().slots(256).controller_flags(&["--lease-ttl", &lease]).split()?;
+    let (started, gate) = (cluster.shared("started"), cluster.shared("gate"));
+    // Each would like a processor of its own.
+    let script = |id: usize| format!("echo {id} >> {started}; while [ ! -e {gate} ]; do :; done");
+    let tasks: Vec<Value> = (0..TASKS).map(|id| script_task(&id.to_string(), &script(id))).collect();
+    cluster.job("busy", &tasks)?;
+    cluster.wait_for_lines("started", TASKS, WORK)?;
+    let begun = std::time::Instant::now();
+    wait_until(WORK, "three leases to pass", || Ok(when(begun.elapsed() > LEASE * 3)))?;
+    cluster.open("gate")?;
+    let ended = cluster.muster(&["job", "wait", "busy"])?;
+    let failed = cluster.list(&["task", "list", "busy"])?.into_iter().find(|task| !cause(task).is_empty());
+    ensure!(failed.is_none(), "{ended}: {failed:?}");
+    Ok(())
+}

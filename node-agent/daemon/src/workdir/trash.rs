@@ -24,25 +24,37 @@ impl Trash {
 
     /// Puts an entry of a directory away; none is fine too. It is removed by the next [`Trash::empty`].
     pub(super) fn put(&self, parent: &Dir, name: &str) -> io::Result<()> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let new_name = format!("{}-{number}", std::process::id());
-        match parent.rename(name, &self.dir, &new_name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            // The node's directories may be mount points of their own.
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => parent.remove_tree(name),
-            renamed => renamed,
+        loop {
+            let number = self.next.fetch_add(1, Ordering::AcqRel);
+            let new_name = format!("{}-{number}", std::process::id());
+            return match parent.rename(name, &self.dir, &new_name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                // An agent before this one had the same process id, as in containers, and left something.
+                Err(error) if is_taken(&error) => continue,
+                // The node's directories may be mount points of their own.
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => parent.remove_tree(name),
+                renamed => renamed,
+            };
         }
     }
 
-    /// Removes what was put away, on a thread that may block; does nothing while that is under way already.
+    /// Removes what was put away, on a thread that may block. One that is under way already goes on to what has come since.
     pub(super) fn empty(self: &Arc<Self>) {
         if self.emptying.swap(true, Ordering::AcqRel) {
             return;
         }
         let trash = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            trash.empty_now();
-            trash.emptying.store(false, Ordering::Release);
+            loop {
+                let put = trash.next.load(Ordering::Acquire);
+                trash.empty_now();
+                trash.emptying.store(false, Ordering::Release);
+                // Whoever put something away meanwhile may have seen the thread at work and left it to it.
+                let more = trash.next.load(Ordering::Acquire) != put;
+                if !more || trash.emptying.swap(true, Ordering::AcqRel) {
+                    return;
+                }
+            }
         });
     }
 
@@ -59,5 +71,41 @@ impl Trash {
                 tracing::warn!(name, %error, "cannot remove a directory; it stays until the next start");
             }
         }
+    }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AlreadyExists
+            | io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::NotADirectory
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_an_earlier_agent_of_the_same_process_id_left_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        for name in ["from/one", "from/two", "trash"] {
+            fs::create_dir_all(root.join(name)).unwrap();
+        }
+        fs::create_dir_all(root.join("trash").join(format!("{}-0", std::process::id())).join("left"))
+            .unwrap();
+        let trash = Trash::new(Dir::root(&root.join("trash")).unwrap());
+        let from = Dir::root(&root.join("from")).unwrap();
+        for name in ["one", "two", "none"] {
+            trash.put(&from, name).unwrap();
+        }
+        assert_eq!(fs::read_dir(root.join("from")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(root.join("trash")).unwrap().count(), 3);
+        trash.empty_now();
+        assert_eq!(fs::read_dir(root.join("trash")).unwrap().count(), 0);
     }
 }
