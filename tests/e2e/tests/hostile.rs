@@ -296,7 +296,7 @@ fn hundreds_of_busy_tasks_do_not_keep_a_node_from_its_lease() -> anyhow::Result<
     if !has("busy", &[Need::Root, Need::Cgroups]) {
         return Ok(());
     }
-    const TASKS: usize = 128;
+    const TASKS: usize = 100;
     const LEASE: Duration = Duration::from_secs(5);
     let lease = LEASE.as_secs().to_string() + "s";
     let cluster = Cluster::new().slots(256).controller_flags(&["--lease-ttl", &lease]).split()?;
