@@ -92,6 +92,8 @@ fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     nix::sys::prctl::set_child_subreaper(true)?;
     let watch = Rc::new(Watch::new()?);
     let listener = state.bind()?;
+    // What is private says so where it is made. Groups are not: a task's runtime reads its limits there.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     log::info("started", &[("version", &env!("CARGO_PKG_VERSION")), ("pid", &std::process::id())]);
     let expiry = Expiry::new()?;
     watch.add(&expiry, Token::Lease, EpollFlags::EPOLLIN)?;

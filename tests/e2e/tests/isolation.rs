@@ -286,3 +286,16 @@ fn node_that_cannot_give_what_its_pool_asks_is_unusable_and_says_so() -> anyhow:
     ensure!(shown.contains("isolation unavailable") && shown.contains("sandbox"), "{shown}");
     Ok(())
 }
+
+#[test]
+fn task_reads_its_own_limits_as_runtimes_do() -> anyhow::Result<()> {
+    if !has("own_limits", &[Need::Root, Need::Cgroups]) {
+        return Ok(());
+    }
+    let cluster = Cluster::new().split()?;
+    let script = "own() { sed -n \"s/^[0-9]*:$1://p\" /proc/self/cgroup; }\n\
+                  if [ -d /sys/fs/cgroup/memory ]; then file=/sys/fs/cgroup/memory$(own memory)/memory.limit_in_bytes\n\
+                  else file=/sys/fs/cgroup$(own '')/memory.max; fi\necho limit=$(cat $file)";
+    let said = ask(&cluster, "limits", script, &json!({ "resources": { "memory_bytes": 64 << 20 } }))?;
+    ensure_says(&said, &[("limit", "67108864")])
+}
