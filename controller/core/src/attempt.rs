@@ -14,7 +14,11 @@ use crate::turn::Turn;
 use muster_model::cause::Cause;
 use muster_model::state::ExecutionResult;
 use muster_model::{AttemptId, FailureInfo, JobId, NodeId, TaskId};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Most directories that a node is told to remove in one step: as many as its agent keeps at all.
+const DIRECTORIES_MAX: usize = 50_000;
 
 /// Gives a ready task's next attempt to a node. The caller has checked that it fits, and dispatches what is answered:
 /// the attempt, or the job's preparation there, or nothing yet.
@@ -185,8 +189,29 @@ pub(crate) fn release(tenant: &mut Tenant, turn: &mut Turn<'_>, job_id: &JobId, 
 
 /// Removes a task whose attempt is over.
 pub(crate) fn remove(tenant: &mut Tenant, turn: &mut Turn<'_>, job_id: &JobId, task_id: &TaskId) {
+    clear_directories(tenant, turn, job_id, Some(task_id));
     if let Some(job) = tenant.jobs.get_mut(job_id) {
         job.remove(turn, task_id);
     }
     tenant.requeue_job(job_id);
+}
+
+/// Has the files removed that the last attempts of a task, or of all tasks of a job, left on their nodes. A node out of contact
+/// keeps them until their retention ends, and so does one on which only an earlier attempt ran.
+pub(crate) fn clear_directories(tenant: &Tenant, turn: &mut Turn<'_>, job_id: &JobId, only: Option<&TaskId>) {
+    let Some(job) = tenant.jobs.get(job_id) else { return };
+    let mut by_node: BTreeMap<&NodeId, Vec<AttemptId>> = BTreeMap::new();
+    let one = only.and_then(|id| job.tasks.get(id));
+    let all = only.is_none().then(|| job.tasks.values());
+    for task in one.into_iter().chain(all.into_iter().flatten()) {
+        let Some(progress) = task.progress_ref().filter(|progress| progress.attempt > 0) else { continue };
+        let Some(node) = &progress.node else { continue };
+        let attempts = by_node.entry(node).or_default();
+        if attempts.len() < DIRECTORIES_MAX {
+            attempts.push(AttemptId { job: job_id.clone(), task: task.id.clone(), number: progress.attempt });
+        }
+    }
+    for (node, attempts) in by_node {
+        tenant.tell(turn, node, NodeMessage::RemoveDirectories { attempts });
+    }
 }

@@ -73,6 +73,11 @@ pub enum NodeMessage {
         /// For the node's log.
         reason: LeaveReason,
     },
+    /// Remove the directories of these attempts now, whatever their retention: their tasks are deleted.
+    RemoveDirectories {
+        /// Which; of those that the node no longer knows it means nothing.
+        attempts: Vec<AttemptId>,
+    },
     /// Run the operator's command that restarts the machine, or sets it up anew. The node holds nothing.
     Restart {
         /// Whether it is set up anew.

@@ -413,6 +413,7 @@ pub(crate) fn settle(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &JobId) {
 /// Removes a job that nothing is left of.
 fn forget(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &JobId) {
     tenant.requeue_job(id);
+    attempt::clear_directories(tenant, turn, id, None);
     let Some(job) = tenant.jobs.remove(id) else { return };
     for node in job.nodes.keys() {
         if let Some(node) = tenant.nodes.get_mut(node) {

@@ -256,6 +256,7 @@ pub(crate) fn delete(
     if phase.is_placed() {
         attempt::stop(tenant, turn, job_id, &id, Ending::Delete);
     } else {
+        attempt::clear_directories(tenant, turn, job_id, Some(&id));
         let job = tenant.job_mut(job_id)?;
         match job.find(&id) {
             Some(Found::Member(sweep, index, _)) => {

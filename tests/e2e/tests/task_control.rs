@@ -301,3 +301,32 @@ fn task_is_deleted_in_every_state_and_its_id_is_free_again() -> anyhow::Result<(
     assert_eq!(cluster.list(&["task", "attempts", "states", "good"])?.len(), 1, "the first one's are gone");
     Ok(())
 }
+
+#[test]
+fn deleted_task_and_deleted_job_leave_no_files_on_their_node() -> anyhow::Result<()> {
+    let cluster = Cluster::new().split()?;
+    let tasks: Vec<Value> = ["kept", "gone", "failed", "running"]
+        .iter()
+        .map(|id| match *id {
+            "failed" => script_task(id, "echo x > file; exit 1"),
+            "running" => cluster.gated(id, "never"),
+            _ => script_task(id, "echo x > file"),
+        })
+        .collect();
+    cluster.job("j", &tasks)?;
+    for id in ["kept", "gone", "failed"] {
+        cluster.wait_for_task("j", id, "completed")?;
+    }
+    cluster.wait_for_lines("started", 1, SOON)?;
+    let folder = cluster.agent_root(0).join("batch/workitems/j/job-1");
+    let is_there = |id: &str| folder.join(id).exists();
+    assert!(["kept", "gone", "failed", "running"].iter().all(|id| is_there(id)), "each has its directory");
+    for id in ["gone", "failed", "running"] {
+        cluster.ok(&["task", "delete", "j", id])?;
+        wait_until(SOON, "the directory of a deleted task to go", || Ok(when(!is_there(id))))?;
+    }
+    assert!(is_there("kept"), "only what was deleted goes");
+    cluster.ok(&["job", "delete", "j"])?;
+    wait_until(SOON, "the directories of a deleted job to go", || Ok(when(!is_there("kept"))))?;
+    cluster.still_works()
+}

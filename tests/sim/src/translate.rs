@@ -101,6 +101,7 @@ pub(crate) fn to_agent(
             ControllerMessage::Acknowledge(reports.into_iter().max().unwrap_or(0))
         }
         NodeMessage::Restart { reimage } => ControllerMessage::Restart { reimage },
+        NodeMessage::RemoveDirectories { attempts } => ControllerMessage::RemoveDirectories(attempts),
         NodeMessage::RunStartTask => ControllerMessage::RunStartTask(START_TASK),
         NodeMessage::Leave { .. } => ControllerMessage::Leave,
         NodeMessage::Close { .. } => return Ok(None),

@@ -80,6 +80,34 @@ fn user_failures_are_retried_as_often_as_asked_and_no_more() {
 }
 
 #[test]
+fn files_of_deleted_tasks_are_removed_where_their_last_attempts_ran_and_nowhere_else() {
+    let mut world = world(1, 1);
+    let mut never = task("d");
+    never.depends_on = on(&["nobody"]);
+    world.add_tasks("film", vec![task("a"), task("b"), task("c"), never]);
+    for _ in 0..2 {
+        world.start(0);
+        world.finish(0, None);
+    }
+    world.start(0);
+    let delete =
+        |name: &str| Command::DeleteTask { job: job_id("film"), task: task_id(name), if_match: None };
+    let names = |world: &World| {
+        world.machines[0].cleared.iter().map(|attempt| attempt.task.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    world.command(delete("d"));
+    assert_eq!(names(&world), [""; 0], "it never ran");
+    world.command(delete("a"));
+    assert_eq!(names(&world), ["a"]);
+    // It runs, so it is ended first; only then the world lets it be told (an attempt that is held is never named).
+    world.command(delete("c"));
+    assert_eq!(names(&world), ["a", "c"]);
+    world.command(Command::DeleteJob { job: job_id("film"), if_match: None });
+    assert_eq!(names(&world), ["a", "c", "b"]);
+    world.check();
+}
+
+#[test]
 fn one_live_attempt() {
     let mut world = world(2, 1);
     let mut only = task("only");

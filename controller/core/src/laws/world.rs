@@ -41,6 +41,8 @@ pub(crate) struct Machine {
     pub(crate) start_tasks_told: u32,
     /// How often it was told to restart since its last boot.
     pub(crate) restarts_told: u32,
+    /// Attempts whose directories it was told to remove.
+    pub(crate) cleared: Vec<AttemptId>,
 }
 
 pub(crate) struct World {
@@ -276,6 +278,7 @@ impl World {
             start_task: None,
             start_tasks_told: 0,
             restarts_told: 0,
+            cleared: Vec::new(),
         });
         let index = self.machines.len() - 1;
         self.connect(index);
@@ -498,6 +501,14 @@ impl World {
             NodeMessage::Restart { .. } => {
                 assert_eq!(self.machines[index].running.len(), 0, "{node} is restarted under its tasks");
                 self.machines[index].restarts_told += 1;
+            }
+            NodeMessage::RemoveDirectories { attempts } => {
+                let machine = &mut self.machines[index];
+                for attempt in &attempts {
+                    let held = machine.queue.contains(attempt) || machine.running.contains(attempt);
+                    assert!(!held, "{node} is to remove the directory of {attempt}, which it holds");
+                }
+                machine.cleared.extend(attempts);
             }
             NodeMessage::RunStartTask => self.machines[index].start_tasks_told += 1,
             NodeMessage::Kill { attempts, .. } => attempts.into_iter().for_each(|a| self.kill(index, a)),

@@ -83,6 +83,13 @@ impl Outbound<'_> {
                 }
                 Ok(())
             }
+            NodeMessage::RemoveDirectories { attempts } => {
+                for part in attempts.chunks(SESSION_BATCH_MAX) {
+                    let attempts = part.iter().map(Into::into).collect();
+                    self.send(Body::RemoveDirectories(wire::RemoveDirectories { attempts })).await?;
+                }
+                Ok(())
+            }
             NodeMessage::Kill { attempts, reason } => self.kill(&attempts, reason).await,
             NodeMessage::Amend { attempt, constraints } => {
                 self.send(Body::Amend((&Amendment::new(attempt, &constraints)).into())).await

@@ -233,6 +233,8 @@ impl Site {
             PlaceError::Io(error) => place_failure(&error),
             PlaceError::Disk(error) => error.failure(),
         })?;
+        // What was there under this name before is in the trash now.
+        layout.empty_trash();
         place.make_mount_points(&self.mount_points).map_err(|error| place_failure(&error))?;
         Ok(place)
     }

@@ -13,19 +13,30 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(super) struct Trash {
     dir: Dir,
     next: AtomicU64,
+    /// How many entries have arrived.
+    puts: AtomicU64,
+    /// What `puts` was when everything before it had been removed; anything else: there may be something.
+    emptied: AtomicU64,
     emptying: AtomicBool,
 }
 
 impl Trash {
     /// The trash in a directory that nobody else uses.
     pub(super) fn new(dir: Dir) -> Arc<Self> {
-        Arc::new(Self { dir, next: AtomicU64::new(0), emptying: AtomicBool::new(false) })
+        Arc::new(Self {
+            dir,
+            next: AtomicU64::new(0),
+            puts: AtomicU64::new(0),
+            // What an earlier agent left is not counted.
+            emptied: AtomicU64::new(u64::MAX),
+            emptying: AtomicBool::new(false),
+        })
     }
 
     /// Puts an entry of a directory away; none is fine too. It is removed by the next [`Trash::empty`].
     pub(super) fn put(&self, parent: &Dir, name: &str) -> io::Result<()> {
         loop {
-            let number = self.next.fetch_add(1, Ordering::AcqRel);
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
             let new_name = format!("{}-{number}", std::process::id());
             return match parent.rename(name, &self.dir, &new_name) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -33,24 +44,33 @@ impl Trash {
                 Err(error) if is_taken(&error) => continue,
                 // The node's directories may be mount points of their own.
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => parent.remove_tree(name),
-                renamed => renamed,
+                renamed => {
+                    // After the entry is there, or whoever empties could take it for removed.
+                    self.puts.fetch_add(1, Ordering::AcqRel);
+                    renamed
+                }
             };
         }
     }
 
-    /// Removes what was put away, on a thread that may block. One that is under way already goes on to what has come since.
+    /// Removes what was put away, on a thread that may block; costs nothing if that is nothing. A removal that is under way
+    /// already goes on to what has come since.
     pub(super) fn empty(self: &Arc<Self>) {
+        if self.puts.load(Ordering::Acquire) == self.emptied.load(Ordering::Acquire) {
+            return;
+        }
         if self.emptying.swap(true, Ordering::AcqRel) {
             return;
         }
         let trash = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             loop {
-                let put = trash.next.load(Ordering::Acquire);
+                let puts = trash.puts.load(Ordering::Acquire);
                 trash.empty_now();
+                trash.emptied.store(puts, Ordering::Release);
                 trash.emptying.store(false, Ordering::Release);
                 // Whoever put something away meanwhile may have seen the thread at work and left it to it.
-                let more = trash.next.load(Ordering::Acquire) != put;
+                let more = trash.puts.load(Ordering::Acquire) != puts;
                 if !more || trash.emptying.swap(true, Ordering::AcqRel) {
                     return;
                 }
