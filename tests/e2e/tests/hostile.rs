@@ -296,13 +296,13 @@ fn hundreds_of_busy_tasks_do_not_keep_a_node_from_its_lease() -> anyhow::Result<
     if !has("busy", &[Need::Root, Need::Cgroups]) {
         return Ok(());
     }
-    const TASKS: usize = 100;
+    const TASKS: usize = 200;
     const LEASE: Duration = Duration::from_secs(5);
     let lease = LEASE.as_secs().to_string() + "s";
     let cluster = Cluster::new().slots(256).controller_flags(&["--lease-ttl", &lease]).split()?;
     let (started, gate) = (cluster.shared("started"), cluster.shared("gate"));
-    // Each would like a processor of its own.
-    let script = |id: usize| format!("echo {id} >> {started}; while [ ! -e {gate} ]; do :; done");
+    // Each starts a process fifty times a second.
+    let script = |id: usize| format!("echo {id} >> {started}; while [ ! -e {gate} ]; do sleep 0.02; done");
     let tasks: Vec<Value> = (0..TASKS).map(|id| script_task(&id.to_string(), &script(id))).collect();
     cluster.job("busy", &tasks)?;
     cluster.wait_for_lines("started", TASKS, WORK)?;
