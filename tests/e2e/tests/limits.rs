@@ -123,3 +123,26 @@ fn children_that_a_command_leaves_behind_are_ended_with_it() -> anyhow::Result<(
     ensure_no_task_is_left(&cluster)?;
     cluster.still_works()
 }
+
+#[test]
+fn operator_s_settings_bound_open_files_and_turn_processors_into_shares() -> anyhow::Result<()> {
+    if !machine::has("open_files_and_weight", &[Need::Root, Need::Cgroups]) {
+        return Ok(());
+    }
+    let settings = ["--set", "limits.open_files=256", "--set", "limits.cpu=weight"];
+    let cluster = Cluster::new().agent_flags(&settings).split()?;
+    let files = "import os; [os.open(\"/dev/null\", 0) for _ in range(300)]; print(\"not reached\")";
+    let script = format!("ulimit -n; ulimit -c; python3 -c '{files}'; echo refused");
+    let shown = completed(&cluster, "files", &script, &json!({}))?;
+    assert_eq!(shown.pointer("/execution_info/exit_code"), Some(&json!(0)), "{shown}");
+    let said = cluster.ok(&["task", "logs", "files", "files"])?;
+    ensure!(said.starts_with("256\n0\n") && said.ends_with("refused\n"), "{said}");
+    let complained = cluster.ok(&["task", "logs", "files", "files", "--stderr"])?;
+    ensure!(complained.contains("Too many open files"), "{complained}");
+    // A share takes nothing away while nobody else wants the processor: a quota of a tenth would.
+    let busy = "timeout 2 sh -c 'while :; do :; done'; true";
+    let shown = completed(&cluster, "busy", busy, &json!({ "resources": { "cpu_millis": 100 } }))?;
+    let used = seconds(&shown, "/usage/user_cpu_time")? + seconds(&shown, "/usage/kernel_cpu_time")?;
+    ensure!(used > 0.6, "used {used:.2} s of two seconds: {shown}");
+    Ok(())
+}
