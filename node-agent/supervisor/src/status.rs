@@ -42,8 +42,8 @@ pub struct Capabilities {
     pub cgroup_version: u32,
     /// How attempts are ended.
     pub containment: Containment,
-    /// Exit codes of running attempts survive a restart of the supervisor (the kernel tells them to others
-    /// than the parent).
+    /// Exit codes of running attempts survive a restart of the supervisor. Always, by their keepers; a supervisor from
+    /// before them says whether its kernel tells them to others than the parent.
     pub late_exit_status: bool,
     /// How attempts can be separated.
     pub separation: Separation,
