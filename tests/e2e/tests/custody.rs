@@ -207,9 +207,12 @@ fn upload_that_was_cut_is_made_again_and_published_once() -> anyhow::Result<()> 
         struck?;
         cluster.open("gate")?;
         let shown = cluster.completed("j", "t")?;
-        ensure!(number(&shown, "/execution_info/exit_code") == Some(0), "{shown}");
+        ensure!(
+            number(&shown, "/execution_info/exit_code") == Some(0) && cause(&shown).is_empty(),
+            "{shown}"
+        );
         let path = cluster.path("fetched").to_string_lossy().into_owned();
-        cluster.ok(&["file", "get", "out/big", &path])?;
+        cluster.ok(&["file", "get", "out/big", &path]).with_context(|| shown.to_string())?;
         ensure!(std::fs::metadata(&path)?.len() == 8_000_000, "the file is whole");
         cluster.wait_for_task("j", "first", "completed")?;
         cluster.ensure_each_once(2)

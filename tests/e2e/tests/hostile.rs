@@ -300,12 +300,16 @@ fn hundreds_of_busy_tasks_do_not_keep_a_node_from_its_lease() -> anyhow::Result<
     const LEASE: Duration = Duration::from_secs(5);
     let lease = LEASE.as_secs().to_string() + "s";
     let cluster = Cluster::new().slots(256).controller_flags(&["--lease-ttl", &lease]).split()?;
-    let (started, gate) = (cluster.shared("started"), cluster.shared("gate"));
-    // Each starts a process fifty times a second.
-    let script = |id: usize| format!("echo {id} >> {started}; while [ ! -e {gate} ]; do sleep 0.02; done");
+    let (started, rush, gate) = (cluster.shared("started"), cluster.shared("rush"), cluster.shared("gate"));
+    // Calm until all have started, which takes a slow machine its time; then each starts a process fifty times a second.
+    let script = |id: usize| {
+        let until = |file: &str, pause: &str| format!("while [ ! -e {file} ]; do sleep {pause}; done");
+        format!("echo {id} >> {started}; {}; {}", until(&rush, "1"), until(&gate, "0.02"))
+    };
     let tasks: Vec<Value> = (0..TASKS).map(|id| script_task(&id.to_string(), &script(id))).collect();
     cluster.job("busy", &tasks)?;
     cluster.wait_for_lines("started", TASKS, WORK)?;
+    cluster.open("rush")?;
     let begun = std::time::Instant::now();
     wait_until(WORK, "three leases to pass", || Ok(when(begun.elapsed() > LEASE * 3)))?;
     cluster.open("gate")?;
