@@ -207,6 +207,13 @@ impl Outlet {
         }
     }
 
+    /// The same on a line of its own, whatever progress stands on the present one.
+    pub(crate) fn aside(&self, text: &str) {
+        if self.is_watched {
+            let _unread = writeln!(io::stderr().lock(), "\r\x1b[2Kmuster: {}", printable(text));
+        }
+    }
+
     /// Says something on standard error. That nobody can read it is no reason to fail.
     pub(crate) fn warn(&self, text: &str) {
         let _unread = writeln!(io::stderr().lock(), "muster: {text}");

@@ -2,12 +2,12 @@
 //!
 //! Goes in: what transfers and waits tell. Comes out: a bar, or nothing. No result depends on it.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use muster_client::JobProgress;
 use muster_client::transfer::{Progress, Silent};
+use muster_client::{JobProgress, Waiting};
 
 use crate::outlet::Outlet;
 
@@ -16,6 +16,29 @@ const DRAWS_PER_SECOND: u8 = 10;
 
 /// Transfers below this size end before a bar could be read.
 const BYTES_WORTH_A_BAR: u64 = 1024 * 1024;
+
+/// Waits shorter than this in all are not worth a word.
+const WAIT_WORTH_WORDS: Duration = Duration::from_secs(1);
+
+/// How often it is said that something is still waited for.
+const WORDS_EVERY: Duration = Duration::from_secs(10);
+
+/// Which waits of the client a person is told of: not the short ones, and not each of the others.
+#[derive(Debug, Default)]
+pub(crate) struct Patience(Mutex<Option<Instant>>);
+
+impl Patience {
+    /// Whether to say that this is waited for.
+    pub(crate) fn is_worth_words(&self, waiting: &Waiting) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = last.is_none_or(|last| last.elapsed() >= WORDS_EVERY);
+        let is_long = waiting.waited + waiting.wait >= WAIT_WORTH_WORDS;
+        if is_news && is_long {
+            *last = Some(Instant::now());
+        }
+        is_news && is_long
+    }
+}
 
 /// A bar for bytes that move.
 struct TransferBar(ProgressBar);
@@ -138,5 +161,23 @@ impl StateLine {
 impl Drop for StateLine {
     fn drop(&mut self) {
         self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_wait_is_told_of_once_in_a_while() {
+        let patience = Patience::default();
+        let waiting = |millis, waited| Waiting {
+            why: String::new(),
+            wait: Duration::from_millis(millis),
+            waited: Duration::from_millis(waited),
+        };
+        assert!(!patience.is_worth_words(&waiting(100, 0)));
+        assert!(patience.is_worth_words(&waiting(100, 900)));
+        assert!(!patience.is_worth_words(&waiting(5000, 1000)));
     }
 }

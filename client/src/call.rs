@@ -64,6 +64,7 @@ impl Client {
         F: Future<Output = Result<Response<A>, Status>>,
     {
         let mut retries = Retries::new(self.inner.retry);
+        let mut waited = Duration::ZERO;
         loop {
             let request = self.signed(request.clone(), Some(self.inner.retry.call_limit))?;
             let status = match call(request).await {
@@ -73,8 +74,8 @@ impl Client {
             let Some(wait) = retries.after(&status) else {
                 return Err(CallError::from_status(status, &self.inner.endpoint, retries.attempts()));
             };
-            tracing::debug!(code = ?status.code(), wait_ms = wait.as_millis(), "a call is tried again");
-            tokio::time::sleep(wait).await;
+            self.wait(&status, wait, waited).await;
+            waited += wait;
         }
     }
 

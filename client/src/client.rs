@@ -5,7 +5,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::connect::{SetupError, channel};
@@ -13,6 +15,7 @@ use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::profile::Profile;
 use crate::retry::RetryPolicy;
+use crate::waiting::{Listener, Waiting};
 
 /// A client of one account at one controller.
 #[derive(Clone)]
@@ -23,9 +26,10 @@ pub struct Client {
 /// What the clones of a client share.
 pub(crate) struct Inner {
     pub(crate) channel: Channel,
-    pub(crate) credentials: Credentials,
+    pub(crate) credentials: Arc<Credentials>,
     pub(crate) endpoint: String,
     pub(crate) retry: RetryPolicy,
+    pub(crate) listener: Option<Listener>,
 }
 
 impl fmt::Debug for Client {
@@ -50,8 +54,28 @@ impl Client {
     /// A client over a channel that the caller made: to go through a tunnel, or to a controller inside of a test.
     #[must_use]
     pub fn over(channel: Channel, endpoint: &Endpoint, credentials: Credentials, retry: RetryPolicy) -> Self {
-        let inner = Inner { channel, credentials, endpoint: endpoint.to_string(), retry };
+        let credentials = Arc::new(credentials);
+        let inner = Inner { channel, credentials, endpoint: endpoint.to_string(), retry, listener: None };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The same client, which tells `listen` before it waits to try something again. Clones made before do not.
+    #[must_use]
+    pub fn on_wait(self, listen: impl Fn(&Waiting) + Send + Sync + 'static) -> Self {
+        let listener = Some(Listener::new(listen));
+        let Inner { channel, credentials, endpoint, retry, listener: _ } = &*self.inner;
+        let (channel, credentials) = (channel.clone(), Arc::clone(credentials));
+        let inner = Inner { channel, credentials, endpoint: endpoint.clone(), retry: *retry, listener };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Tells of a wait, and waits.
+    pub(crate) async fn wait(&self, status: &Status, wait: Duration, waited: Duration) {
+        tracing::debug!(code = ?status.code(), wait_ms = wait.as_millis(), "waiting to try again");
+        if let Some(listener) = &self.inner.listener {
+            listener.tell(status, wait, waited);
+        }
+        tokio::time::sleep(wait).await;
     }
 
     /// The controller's address.

@@ -27,6 +27,7 @@ mod profile_file;
 mod retry;
 mod task_json;
 mod task_stream;
+mod waiting;
 mod watch;
 
 pub use batch::TaskAdded;
@@ -44,6 +45,7 @@ pub use task_stream::{
     ChunkAnswer, LineError, LinesError, LinesEvent, LinesSummary, TaskRefused, TaskStream, TaskStreamError,
     TaskTooLong,
 };
+pub use waiting::Waiting;
 pub use watch::{
     JobProgress, JobWatch, PoolEvent, PoolWatch, TaskFeed, TaskSeen, TaskWatch, TasksEvent, TasksWatch,
 };

@@ -1,6 +1,7 @@
 //! When a call is tried again, and after how long.
 //!
-//! Goes in: what went wrong, how often, how long ago it began. Comes out: a wait, or the end. It is safe for every unary
+//! Two things may pass: a controller that cannot be reached, for which tries are counted; and one that says how long it is
+//! busy, which is there and is believed: that costs time and no tries. Goes in: what went wrong, how often, how long ago it began. Comes out: a wait, or the end. It is safe for every unary
 //! call of this client: reads change nothing, and mutations carry a request id, so that a repeat is answered and not
 //! done twice. It never sleeps itself.
 
@@ -24,19 +25,22 @@ pub struct RetryPolicy {
     pub cap: Duration,
     /// The controller may ask for a wait up to this long; a longer one is an error for the caller to see.
     pub asked_max: Duration,
+    /// How long a call waits in all for a controller that is busy and says when to come back.
+    pub busy_max: Duration,
     /// How long one try may take.
     pub call_limit: Duration,
 }
 
 impl Default for RetryPolicy {
     /// Six tries within about three seconds of waiting: a controller that restarts is back by then, and a person who
-    /// mistyped an address is not kept for long.
+    /// mistyped an address is not kept for long. Two minutes for a busy one: longer than any burst of a healthy cluster.
     fn default() -> Self {
         Self {
             attempts_max: 6,
             base: Duration::from_millis(100),
             cap: Duration::from_secs(2),
             asked_max: Duration::from_secs(30),
+            busy_max: Duration::from_secs(120),
             call_limit: Duration::from_secs(60),
         }
     }
@@ -48,11 +52,15 @@ pub(crate) struct Retries {
     policy: RetryPolicy,
     backoff: Backoff,
     attempts: u32,
+    /// How many of them found a controller that was busy, and how long was waited for that.
+    busy: u32,
+    busy_for: Duration,
 }
 
 impl Retries {
     pub(crate) fn new(policy: RetryPolicy) -> Self {
-        Self { policy, backoff: Backoff::new(policy.base, policy.cap), attempts: 0 }
+        let backoff = Backoff::new(policy.base, policy.cap);
+        Self { policy, backoff, attempts: 0, busy: 0, busy_for: Duration::ZERO }
     }
 
     /// How often it was tried.
@@ -63,16 +71,29 @@ impl Retries {
     /// Notes a failed try. `Some` is how long to wait before the next.
     pub(crate) fn after(&mut self, status: &Status) -> Option<Duration> {
         self.attempts += 1;
-        if self.attempts >= self.policy.attempts_max || !is_worth_retrying(status) {
+        if !is_worth_retrying(status) {
             return None;
         }
-        match retry_delay_of(status) {
-            Some(asked) if asked > self.policy.asked_max => None,
-            // Those who were asked to come back at the same moment come back spread over a little more.
-            Some(asked) => Some(asked + self.backoff.next_delay()),
-            None => Some(self.backoff.next_delay()),
+        // Those who were asked to come back at the same moment come back spread over a little more, and over more and more.
+        let spread = self.backoff.next_delay();
+        let Some(asked) = retry_delay_of(status) else {
+            return (self.attempts - self.busy < self.policy.attempts_max).then_some(spread);
+        };
+        if asked > self.policy.asked_max {
+            return None;
         }
+        if is_busy(status) {
+            self.busy += 1;
+            self.busy_for += asked + spread;
+            return (self.busy_for <= self.policy.busy_max).then_some(asked + spread);
+        }
+        (self.attempts - self.busy < self.policy.attempts_max).then_some(asked + spread)
     }
+}
+
+/// Whether the controller is there, and says when it has room again.
+pub(crate) fn is_busy(status: &Status) -> bool {
+    status.code() == Code::ResourceExhausted && retry_delay_of(status).is_some()
 }
 
 /// Whether the same call may succeed a moment later.
@@ -131,6 +152,20 @@ mod tests {
         let wait = retries.after(&status_busy(Code::Unavailable, "busy", Duration::from_secs(7))).unwrap();
         assert!((Duration::from_secs(7)..Duration::from_millis(7100)).contains(&wait), "{wait:?}");
         assert!(retries.after(&status_busy(Code::Unavailable, "busy", Duration::from_secs(31))).is_none());
+    }
+
+    #[test]
+    fn a_busy_controller_costs_time_and_no_tries() {
+        let mut retries = Retries::new(RetryPolicy::default());
+        let busy = status_busy(Code::ResourceExhausted, "busy", Duration::from_secs(3));
+        let waits: Vec<Duration> = std::iter::from_fn(|| retries.after(&busy)).collect();
+        let waited: Duration = waits.iter().sum();
+        assert!(waits.len() > 20 && waited <= Duration::from_secs(120), "{} waits, {waited:?}", waits.len());
+        assert!(waited > Duration::from_secs(110), "{waited:?}");
+        let mut retries = Retries::new(RetryPolicy::default());
+        assert!((0..10).all(|_| retries.after(&busy).is_some()));
+        let waits = std::iter::from_fn(|| retries.after(&Status::unavailable("down"))).count();
+        assert_eq!(waits, 5, "other failures are counted by themselves");
     }
 
     #[test]

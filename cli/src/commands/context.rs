@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::args::{Global, ListArgs};
 use crate::exit::Failure;
 use crate::outlet::{Field, Outlet};
+use crate::progress::Patience;
 
 /// What every command is given.
 pub(crate) struct Context {
@@ -33,7 +34,16 @@ impl Context {
     /// When the settings are incomplete or wrong.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let profile = Profile::resolve(self.global.overrides(), |name| std::env::var_os(name))?;
-        Ok(Client::new(&profile)?)
+        let client = Client::new(&profile)?;
+        if !self.outlet.is_watched() {
+            return Ok(client);
+        }
+        let (outlet, patience) = (self.outlet, Patience::default());
+        Ok(client.on_wait(move |waiting| {
+            if patience.is_worth_words(waiting) {
+                outlet.aside(&format!("{}; trying again", waiting.why));
+            }
+        }))
     }
 
     /// Writes one message: as JSON, or as a record.

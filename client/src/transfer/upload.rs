@@ -19,6 +19,7 @@ use muster_proto::wire;
 use muster_proto::wire::put_file_request::Body;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
 
 use super::digest::digest_file;
 use super::error::TransferError;
@@ -28,6 +29,7 @@ use crate::call::Interrupted;
 use crate::client::Client;
 use crate::error::Refusal;
 use crate::identifier::request_id;
+use crate::retry::is_busy;
 use crate::watch::Reopen;
 
 /// How many files move at one time: enough to hide the round trips of small files, few enough that large ones do not
@@ -37,7 +39,7 @@ pub(super) const STREAMS_MAX: usize = 8;
 /// Chunks read ahead of the network for one stream: two keep disk and network busy side by side.
 const CHUNKS_AHEAD: usize = 2;
 
-/// How often one file is sent anew after breaks.
+/// How often one file is sent anew after breaks. A controller that was busy counts as none.
 const TRIES_MAX: u32 = 8;
 
 /// What an upload did.
@@ -175,21 +177,24 @@ impl Client {
             request_id: request_id(),
         };
         let mut reopen = Reopen::new(self);
-        let mut sent = 0;
-        for _try in 1..TRIES_MAX {
+        let (mut sent, mut breaks) = (0, 0);
+        loop {
             let broken = match self.put(&file, header.clone(), progress, &mut sent).await? {
                 Ok(()) => return Ok(sent),
                 Err(broken) => broken,
             };
+            if let Interrupted::Status(status) = &broken
+                && !is_busy(status)
+            {
+                breaks += 1;
+                if breaks == TRIES_MAX {
+                    return Err(self.failed(Status::clone(status), TRIES_MAX).into());
+                }
+            }
             reopen.wait(self, broken).await?;
             let missing = self.find_missing_files(vec![file.digest.to_string()]).await?;
             // Nothing missing: all content arrived, and the next try only gives it its name.
             header.offset = missing.first().map_or(0, |missing| missing.resume_offset);
-        }
-        match self.put(&file, header, progress, &mut sent).await? {
-            Ok(()) => Ok(sent),
-            Err(Interrupted::Ours(error)) => Err(error.into()),
-            Err(Interrupted::Status(status)) => Err(self.failed(*status, TRIES_MAX).into()),
         }
     }
 

@@ -1,11 +1,13 @@
 //! When an interrupted stream is opened again: the patience that watches, logs, transfers and streams of tasks share.
 //!
-//! A stream that has worked is tried for [`PATIENCE`]; one that never did gives up like any other call. It opens nothing
-//! itself.
+//! A stream that has worked is tried for [`PATIENCE`]; one that never did gives up like any other call. A controller that
+//! says when to come back is believed. It opens nothing itself.
 
 use std::time::{Duration, Instant};
 
+use muster_proto::convert::retry_delay_of;
 use muster_runtime::backoff::Backoff;
+use tonic::Status;
 
 use crate::call::Interrupted;
 use crate::client::Client;
@@ -60,22 +62,27 @@ impl Reopen {
         self.backoff.reset();
     }
 
+    /// How long to wait after this break; `None` when it is no use.
+    fn after(&mut self, status: &Status) -> Option<Duration> {
+        if !self.has_worked {
+            return self.retries.after(status);
+        }
+        let left = self.patience.checked_sub(self.broken_since.get_or_insert_with(Instant::now).elapsed())?;
+        let asked = retry_delay_of(status).unwrap_or_default();
+        (is_worth_retrying(status) && asked <= left).then(|| asked + self.backoff.next_delay())
+    }
+
     /// Waits after a break, or says that it is no use.
     pub(crate) async fn wait(&mut self, client: &Client, broken: Interrupted) -> Result<(), CallError> {
         let status = match broken {
             Interrupted::Ours(error) => return Err(error),
             Interrupted::Status(status) => *status,
         };
-        let wait = if self.has_worked {
-            let since = *self.broken_since.get_or_insert_with(Instant::now);
-            let is_hopeless = !is_worth_retrying(&status) || since.elapsed() > self.patience;
-            (!is_hopeless).then(|| self.backoff.next_delay())
-        } else {
-            self.retries.after(&status)
+        let Some(wait) = self.after(&status) else {
+            return Err(client.failed(status, self.retries.attempts().max(1)));
         };
-        let Some(wait) = wait else { return Err(client.failed(status, self.retries.attempts().max(1))) };
-        tracing::debug!(code = ?status.code(), "a stream broke and is opened again");
-        tokio::time::sleep(wait).await;
+        let since = *self.broken_since.get_or_insert_with(Instant::now);
+        client.wait(&status, wait, since.elapsed()).await;
         Ok(())
     }
 }

@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod busy;
 mod nodes;
 mod support;
 mod task_streams;

@@ -5,6 +5,10 @@
 //!
 //! Invariant: standard output belongs to the program's results; logs go to standard error or to a file.
 
+mod apart;
+
+pub use apart::LogThread;
+
 use std::fs::{File, OpenOptions};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -73,6 +77,13 @@ pub enum TelemetryError {
         #[source]
         source: std::io::Error,
     },
+    /// The thread for the log cannot be started.
+    #[error("cannot start the thread that writes the log")]
+    Thread {
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// Logging was started before in this process.
     #[error("logging is already set up in this process; start it once, in main")]
     Twice,
@@ -84,8 +95,30 @@ pub enum TelemetryError {
 /// # Errors
 /// When the level cannot be read, the file cannot be opened, or logging was already set up.
 pub fn start(settings: &LogSettings) -> Result<(), TelemetryError> {
+    let writer = match &settings.file {
+        Some(path) => BoxMakeWriter::new(Mutex::new(open(path)?)),
+        None => BoxMakeWriter::new(std::io::stderr),
+    };
+    install(settings, writer)
+}
+
+/// The same for a process that must never wait for its log: lines are written by a thread, and left out when it cannot keep up.
+///
+/// # Errors
+/// As [`start`], and when there is no thread to be had.
+pub fn start_apart(settings: &LogSettings) -> Result<LogThread, TelemetryError> {
+    let place: Box<dyn std::io::Write + Send> = match &settings.file {
+        Some(path) => Box::new(open(path)?),
+        None => Box::new(std::io::stderr()),
+    };
+    let (lines, thread) = apart::Lines::begin(place).map_err(|source| TelemetryError::Thread { source })?;
+    install(settings, BoxMakeWriter::new(move || lines.clone()))?;
+    Ok(thread)
+}
+
+fn install(settings: &LogSettings, writer: BoxMakeWriter) -> Result<(), TelemetryError> {
     let variable = std::env::var(LEVEL_VARIABLE).ok().filter(|level| !level.is_empty());
-    let dispatch = build(settings, variable.as_deref())?;
+    let dispatch = build(settings, variable.as_deref(), writer)?;
     tracing::dispatcher::set_global_default(dispatch).map_err(|_| TelemetryError::Twice)?;
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -95,15 +128,15 @@ pub fn start(settings: &LogSettings) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// The subscriber that `start` installs.
-fn build(settings: &LogSettings, level_override: Option<&str>) -> Result<Dispatch, TelemetryError> {
+/// The subscriber that is installed.
+fn build(
+    settings: &LogSettings,
+    level_override: Option<&str>,
+    writer: BoxMakeWriter,
+) -> Result<Dispatch, TelemetryError> {
     let level = level_override.unwrap_or(&settings.level);
     let filter = EnvFilter::try_new(level)
         .map_err(|source| TelemetryError::Level { level: level.to_owned(), source })?;
-    let writer = match &settings.file {
-        Some(path) => BoxMakeWriter::new(Mutex::new(open(path)?)),
-        None => BoxMakeWriter::new(std::io::stderr),
-    };
     let on_terminal = settings.file.is_none() && std::io::stderr().is_terminal();
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     Ok(match settings.format {
@@ -133,7 +166,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("daemon.log");
         let settings = LogSettings { level: level.to_owned(), format, file: Some(path.clone()) };
-        let dispatch = build(&settings, level_override).unwrap();
+        let writer = BoxMakeWriter::new(Mutex::new(open(&path).unwrap()));
+        let dispatch = build(&settings, level_override, writer).unwrap();
         tracing::dispatcher::with_default(&dispatch, || {
             tracing::info!(node = "n1", "joined");
             tracing::debug!("detail");
@@ -167,11 +201,11 @@ mod tests {
     #[test]
     fn bad_level_and_unwritable_file_are_named() {
         let bad = LogSettings { level: "muster=loud".to_owned(), ..LogSettings::default() };
-        assert!(build(&bad, None).unwrap_err().to_string().contains("muster=loud"));
+        assert!(start(&bad).unwrap_err().to_string().contains("muster=loud"));
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("absent/daemon.log");
         let lost = LogSettings { file: Some(path.clone()), ..LogSettings::default() };
-        assert!(build(&lost, None).unwrap_err().to_string().contains(&path.display().to_string()));
+        assert!(start(&lost).unwrap_err().to_string().contains(&path.display().to_string()));
     }
 
     #[test]

@@ -199,8 +199,8 @@ async fn slow_handshake_is_dropped_at_the_deadline_and_frees_its_place() {
     let ca = Authority::new();
     let limits = AcceptLimits {
         connections_max: 1,
-        handshakes_max: 1,
         handshake_deadline: Duration::from_millis(200),
+        ..AcceptLimits::default()
     };
     let mut incoming = listen(&ca.sign("localhost"), ClientCertificates::Ignored, limits).await;
     let mut silent = TcpStream::connect(incoming.local_address()).await.unwrap();

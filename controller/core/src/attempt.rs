@@ -7,6 +7,7 @@
 use crate::effect::{KillReason, NodeMessage};
 use crate::job_node;
 use crate::node::Held;
+use crate::planted::Planted;
 use crate::record::Ending;
 use crate::task::{Phase, TaskEvent};
 use crate::tenant::Tenant;
@@ -45,7 +46,14 @@ pub(crate) fn place(
     let attempt = task.attempt_id(job_id);
     job.shift(turn, task_id, if prepared { TaskEvent::Place } else { TaskEvent::PlaceToPrepare });
     let room = node.room();
-    node.hold(Held { attempt: attempt.clone(), class, of_job: false, started: None, recalled: false });
+    node.hold(Held {
+        attempt: attempt.clone(),
+        class,
+        of_job: false,
+        started: None,
+        heard: None,
+        recalled: false,
+    });
     tenant.reindex(node_id, room);
     if prepared {
         dispatch.push(attempt);
@@ -85,7 +93,9 @@ pub(crate) fn stop(
     }
     task.progress_mut().ending = Some(ending);
     let attempt = task.attempt_id(job_id);
-    job.touch(turn, task_id);
+    if !turn.settings.planted.has(Planted::ForgetRecord) {
+        job.touch(turn, task_id);
+    }
     if !is_with_node(tenant, &holder, &attempt) {
         return give_back(tenant, turn, &holder, &attempt);
     }
@@ -102,6 +112,9 @@ pub(crate) fn let_go(
     let Some(node) = tenant.nodes.get_mut(node_id) else { return false };
     let room = node.room();
     let Some(held) = node.drop_attempt(attempt) else { return false };
+    if turn.settings.planted.has(Planted::ReleaseTwice) {
+        node.load = node.load.minus(&held.class.needs);
+    }
     turn.dirty.insert(node.row.pool.clone());
     tenant.reindex(node_id, room);
     if held.started.is_some() {

@@ -147,7 +147,7 @@ impl Core {
                 job.pace = Pace::default();
             }
             for node in tenant.nodes.values_mut() {
-                node.contact = Contact { session: None, lease_until };
+                node.contact = Contact { session: None, lease_until, connection: 0 };
                 node.failed_tasks.clear();
                 for held in node.held.values_mut() {
                     held.recalled = false;

@@ -9,9 +9,10 @@ use crate::attempt::{self, is_current};
 use crate::exit::{self, Consequence, Exit};
 use crate::health;
 use crate::job::Job;
+use crate::planted::Planted;
 use crate::record::{AttemptRow, Ending, FileRow, Record};
 use crate::retry::{self, Failed, Verdict};
-use crate::task::{Task, TaskEvent};
+use crate::task::{Phase, Task, TaskEvent};
 use crate::tenant::Tenant;
 use crate::timer::Deadline;
 use crate::turn::Turn;
@@ -38,7 +39,7 @@ pub(crate) fn started(
         return job_node_report::started(tenant, turn, node_id, attempt, time);
     }
     let Some(node) = tenant.nodes.get_mut(node_id) else { return };
-    if !node.mark_running(attempt, time) {
+    if !node.mark_running(attempt, time, turn.now) {
         return;
     }
     if let Some(job) = tenant.jobs.get_mut(&attempt.job) {
@@ -81,6 +82,8 @@ pub(crate) fn ended(
     attempt: &AttemptId,
     end: End,
 ) {
+    #[cfg(feature = "planted")]
+    let (node_id, attempt) = &taken_for(tenant, turn, node_id, attempt);
     if !is_current(tenant, node_id, attempt) || !attempt::let_go(tenant, turn, node_id, attempt) {
         return;
     }
@@ -112,6 +115,19 @@ pub(crate) fn ended(
     node_life::look(tenant, turn, node_id);
 }
 
+/// The planted fault of accepting what is stale: the attempt that is current in place of the one that was named.
+#[cfg(feature = "planted")]
+fn taken_for(tenant: &Tenant, turn: &Turn<'_>, node_id: &NodeId, attempt: &AttemptId) -> (NodeId, AttemptId) {
+    let task = tenant.task(&attempt.job, &attempt.task).ok();
+    match task
+        .filter(|_| turn.settings.planted.has(Planted::AcceptStale))
+        .and_then(|task| Some((task, task.holder()?)))
+    {
+        Some((task, holder)) => (holder.clone(), task.attempt_id(&attempt.job)),
+        None => (node_id.clone(), attempt.clone()),
+    }
+}
+
 /// What the end of an attempt says about its node.
 fn judge(
     tenant: &mut Tenant,
@@ -121,14 +137,16 @@ fn judge(
     result: &AttemptResult,
 ) {
     // What was to be stopped may end in any way.
-    let of_task = tenant.task(&attempt.job, &attempt.task).ok().and_then(|task| task.ending());
+    let task = tenant.task(&attempt.job, &attempt.task).ok();
+    let of_task = task.and_then(|task| task.ending());
+    let heard = task.filter(|task| task.phase == Phase::Running).map(|task| task.progress().since);
     if result.start_time.is_none() && of_task.or_else(|| job_node::ending(tenant, node_id, attempt)).is_some()
     {
         return;
     }
     let Some(node) = tenant.nodes.get_mut(node_id) else { return };
     let before = node.row.probation.clone();
-    probation::note(node, turn, attempt, result);
+    probation::note(node, turn, attempt, heard, result);
     if node.row.probation != before {
         tenant.save_node(turn, node_id);
         health::spare(tenant, turn, node_id);
@@ -219,7 +237,9 @@ fn conclude(
             let Some(task) = job.tasks.get_mut(task_id) else { return };
             task.progress_mut().server_retry_count += 1;
             task.progress_mut().not_before = Some(at);
-            turn.wake(at, Deadline::Retry(turn.account.clone(), job_id.clone(), task_id.clone()));
+            if !turn.settings.planted.has(Planted::ForgetRequeue) {
+                turn.wake(at, Deadline::Retry(turn.account.clone(), job_id.clone(), task_id.clone()));
+            }
         }
         Verdict::RetryWithMemory(bytes) => job.give_memory(task_id, bytes),
     }

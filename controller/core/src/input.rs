@@ -393,6 +393,9 @@ pub struct Connected {
     pub node: NodeKey,
     /// The new session.
     pub session: SessionId,
+    /// The connection on which this came. An agent makes one for each session, and none before it has given up the one before:
+    /// numbers grow in the order in which connections were accepted, so a word that was on its way for long is known by it.
+    pub connection: u64,
     /// What the machine is now.
     pub facts: MachineFacts,
     /// The attempts that the agent holds.

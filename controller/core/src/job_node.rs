@@ -155,7 +155,7 @@ pub(crate) fn begin(
 
 /// What a node holds of a preparation or release.
 fn held(attempt: AttemptId, started: Option<Timestamp>) -> Held {
-    Held { attempt, class: Arc::default(), of_job: true, started, recalled: false }
+    Held { attempt, class: Arc::default(), of_job: true, started, heard: None, recalled: false }
 }
 
 /// What a loaded row says that its node holds.

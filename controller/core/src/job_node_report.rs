@@ -47,7 +47,7 @@ pub(crate) fn started(
     attempt: &AttemptId,
     time: Timestamp,
 ) {
-    let marked = tenant.nodes.get_mut(node_id).is_some_and(|node| node.mark_running(attempt, time));
+    let marked = tenant.nodes.get_mut(node_id).is_some_and(|node| node.mark_running(attempt, time, turn.now));
     if marked {
         change(tenant, turn, node_id, attempt, |task| task.started = Some(time));
     }

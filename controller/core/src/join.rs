@@ -102,7 +102,7 @@ pub(crate) fn join(
     };
     let mut joined = Node::new(row, turn.now.after(turn.settings.lease_ttl));
     joined.save(turn);
-    let lease_end = joined.contact.lease_until.after(turn.settings.lease_margin);
+    let lease_end = turn.settings.lease_end(joined.contact.lease_until);
     turn.wake(lease_end, Deadline::Lease(turn.account.clone(), node.node.clone()));
     tenant.nodes.insert(node.node.clone(), joined);
     if let Some(pool) = tenant.pools.get_mut(&pool_id) {

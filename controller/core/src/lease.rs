@@ -38,7 +38,7 @@ pub(crate) fn renew(
 /// Looks whether a node's lease, with its margin, has really ended, and deals with what it held.
 pub(crate) fn expire(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId) {
     let Some(node) = tenant.nodes.get_mut(id) else { return };
-    let end = node.contact.lease_until.after(turn.settings.lease_margin);
+    let end = turn.settings.lease_end(node.contact.lease_until);
     if end > turn.now {
         turn.wake(end, Deadline::Lease(turn.account.clone(), id.clone()));
         return;

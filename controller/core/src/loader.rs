@@ -11,6 +11,7 @@ use crate::core::Core;
 use crate::job::Job;
 use crate::members::is_forgettable;
 use crate::node::{Held, Node};
+use crate::planted::Planted;
 use crate::pool::Pool;
 use crate::record::{JobNodeRow, JobRow, MemberRow, NodeRow, PoolRow, Rows, SweepRow, SweepStateRow};
 use crate::record::{TaskRows, TaskSpecRow, TaskStateRow, TokenRow};
@@ -24,6 +25,7 @@ use muster_model::limits::TASK_LIFE_MAX;
 use muster_model::{AccountName, JobId, SweepId, TaskId, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A core that is being loaded.
 #[derive(Debug)]
@@ -96,8 +98,9 @@ impl Loader {
 
     fn nodes(&mut self, rows: Vec<NodeRow>) {
         // The controller that died may have granted any lease a moment ago.
-        let lease_until = self.now.after(self.core.settings.lease_ttl);
-        let lease_end = lease_until.after(self.core.settings.lease_margin);
+        let waits = !self.core.settings.planted.has(Planted::RestartWithoutLease);
+        let lease_until = self.now.after(if waits { self.core.settings.lease_ttl } else { Duration::ZERO });
+        let lease_end = self.core.settings.lease_end(lease_until);
         for mut row in rows {
             self.core.deadlines.add(lease_end, Deadline::Lease(row.account.clone(), row.id.clone()));
             if let Some(at) = drain::deadline(&row) {
@@ -215,15 +218,14 @@ impl Loader {
             let retry = Deadline::Retry(account.clone(), job_id.clone(), task.id.clone());
             self.core.deadlines.add(at, retry);
         }
+        let running = || task.progress_ref().filter(|_| task.phase == Phase::Running);
         if let Some(node) = task.holder().and_then(|id| tenant.nodes.get_mut(id)) {
             node.hold(Held {
                 attempt: task.attempt_id(job_id),
                 class: Arc::clone(&task.class),
                 of_job: false,
-                started: task
-                    .progress_ref()
-                    .and_then(|progress| progress.started)
-                    .filter(|_| task.phase == Phase::Running),
+                started: running().and_then(|progress| progress.started),
+                heard: running().map(|progress| progress.since),
                 recalled: false,
             });
         }

@@ -29,6 +29,8 @@ pub(crate) struct Held {
     pub(crate) of_job: bool,
     /// When it started, by the node's clock; `None` until the node has said so.
     pub(crate) started: Option<Timestamp>,
+    /// When the node said so, by the controller's clock; `None` for what is no task.
+    pub(crate) heard: Option<Timestamp>,
     /// It has been asked back; volatile, and harmless when forgotten.
     pub(crate) recalled: bool,
 }
@@ -53,6 +55,8 @@ pub(crate) struct Contact {
     pub(crate) session: Option<SessionId>,
     /// Until then, and a margin longer, the node may be running what it holds.
     pub(crate) lease_until: Timestamp,
+    /// The newest connection on which it has said Hello to this controller.
+    pub(crate) connection: u64,
 }
 
 /// A node as the core knows it.
@@ -75,7 +79,7 @@ impl Node {
     pub(crate) fn new(row: NodeRow, lease_until: Timestamp) -> Self {
         Self {
             row,
-            contact: Contact { session: None, lease_until },
+            contact: Contact { session: None, lease_until, connection: 0 },
             held: BTreeMap::new(),
             load: Resources::default(),
             held_alone: false,
@@ -159,17 +163,18 @@ impl Node {
         error.map(|error| error.time)
     }
 
-    /// Whether it holds a task that has not been running since before that time.
+    /// Whether it holds a task that has not been running since before that time. The node's own clock is not asked: it may be
+    /// wrong.
     fn has_newer_than(&self, time: Timestamp) -> bool {
         let mut tasks = self.held.values().filter(|held| !held.of_job);
-        tasks.any(|held| held.started.is_none_or(|started| started >= time))
+        tasks.any(|held| held.heard.is_none_or(|heard| heard >= time))
     }
 
-    /// When the tasks that it is being tried with have started.
+    /// When the tasks that it is being tried with were heard to have started.
     pub(crate) fn trial_started(&self) -> impl Iterator<Item = Timestamp> {
         let since = self.on_trial_since();
-        let tasks = self.held.values().filter(|held| !held.of_job).filter_map(|held| held.started);
-        tasks.filter(move |started| since.is_some_and(|since| *started >= since))
+        let tasks = self.held.values().filter(|held| !held.of_job).filter_map(|held| held.heard);
+        tasks.filter(move |heard| since.is_some_and(|since| *heard >= since))
     }
 
     /// Whether it is being restarted or set up anew on request.
@@ -228,10 +233,11 @@ impl Node {
     }
 
     /// Notes that a held attempt has started; false if it is not held or had started before.
-    pub(crate) fn mark_running(&mut self, attempt: &AttemptId, time: Timestamp) -> bool {
+    pub(crate) fn mark_running(&mut self, attempt: &AttemptId, time: Timestamp, now: Timestamp) -> bool {
         match self.held.get_mut(&attempt.task_key()) {
             Some(held) if held.attempt == *attempt && held.started.is_none() => {
                 held.started = Some(time);
+                held.heard = Some(now).filter(|_| !held.of_job);
                 self.row.running_tasks += u32::from(!held.of_job);
                 self.row.running_slots += held.class.needs.slots;
                 true

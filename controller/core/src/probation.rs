@@ -31,12 +31,20 @@ fn tells_against(result: &AttemptResult) -> bool {
     result.result == ExecutionResult::Failure && result.start_time.is_none() && cause == Some(Cause::Internal)
 }
 
-/// An attempt on a node has ended. The caller saves, and then calls `health::spare`.
-pub(crate) fn note(node: &mut Node, turn: &mut Turn<'_>, attempt: &AttemptId, result: &AttemptResult) {
-    if let Some(start) = result.start_time {
+/// An attempt on a node has ended; `heard`: when the controller heard that it had started, if it did before. The caller saves, and
+/// then calls `health::spare`.
+pub(crate) fn note(
+    node: &mut Node,
+    turn: &mut Turn<'_>,
+    attempt: &AttemptId,
+    heard: Option<Timestamp>,
+    result: &AttemptResult,
+) {
+    if result.start_time.is_some() {
         node.row.probation.launch_failures = 0;
         node.failed_tasks.clear();
-        if node.on_trial_since().is_some_and(|since| start >= since) {
+        // What had not started when the trial began was taken back.
+        if node.on_trial_since().is_some_and(|since| heard.is_none_or(|heard| heard >= since)) {
             node.row.probation = Probation::default();
         }
         return;

@@ -4,6 +4,7 @@
 //! and may be different next time. An id that comes back with another command is refused.
 
 use crate::input::Command;
+use crate::planted::Planted;
 use crate::record::{Record, RequestRow};
 use crate::reject::Reject;
 use crate::reply::Reply;
@@ -29,6 +30,9 @@ pub(crate) fn remember(
     command: String,
     reply: &Reply,
 ) {
+    if turn.settings.planted.has(Planted::ForgetRequest) {
+        return;
+    }
     let row = RequestRow {
         account: turn.account.clone(),
         id: id.clone(),

@@ -6,6 +6,7 @@
 //! memory where the task asks for that in as many words. A task under which several nodes were lost is taken for their
 //! killer and stopped.
 
+use crate::planted::Planted;
 use crate::settings::Settings;
 use muster_model::cause::Cause;
 use muster_model::cause::ErrorCategory;
@@ -82,7 +83,9 @@ const fn is_retried(cause: Cause) -> bool {
 }
 
 fn after_server_error(failed: Failed, settings: &Settings, now: Timestamp) -> Verdict {
-    if failed.may_have_run && failed.limit == RetryLimit::Times(0) {
+    let at_most_once =
+        failed.limit == RetryLimit::Times(0) && !settings.planted.has(Planted::RetryAtMostOnce);
+    if failed.may_have_run && at_most_once {
         let mut failure = failed.failure;
         failure.message.push_str(
             "; the task may have run and its max_task_retry_count is 0, which means at most once: reactivate it, or allow retries",

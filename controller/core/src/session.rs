@@ -12,6 +12,7 @@ use crate::health;
 use crate::input::{Connected, HeldAttempt, NumberedReport, Report, SessionId};
 use crate::job_node;
 use crate::node_life;
+use crate::planted::Planted;
 use crate::probation;
 use crate::reject::Reject;
 use crate::reply::Reply;
@@ -31,12 +32,17 @@ pub(crate) fn connected(
 ) -> Result<Reply, Reject> {
     let id = connected.node.node;
     let node = tenant.nodes.get_mut(&id).ok_or_else(|| Reject::NodeUnknown(id.clone()))?;
+    // A Hello of a session that its agent has given up tells of what was, and would take for lost what came since.
+    if connected.connection < node.contact.connection {
+        return Err(Reject::StaleSession(id));
+    }
+    node.contact.connection = connected.connection;
     let room = node.room();
     if let Some(old) = node.contact.session.replace(connected.session) {
         turn.tell(&id, old, NodeMessage::Close { reason: CloseReason::Replaced });
     }
     node.contact.lease_until = turn.now.after(turn.settings.lease_ttl);
-    let lease_end = node.contact.lease_until.after(turn.settings.lease_margin);
+    let lease_end = turn.settings.lease_end(node.contact.lease_until);
     turn.wake(lease_end, Deadline::Lease(turn.account.clone(), id.clone()));
     let before = std::mem::replace(&mut node.row.facts, connected.facts);
     let start_task = std::mem::replace(&mut node.row.start_task, connected.start_task);
@@ -50,9 +56,9 @@ pub(crate) fn connected(
     }
     tenant.reindex(&id, room);
     let verdicts: Vec<_> =
-        connected.held.iter().map(|held| (held.attempt.clone(), verdict(tenant, &id, held))).collect();
+        connected.held.iter().map(|held| (held.attempt.clone(), verdict(tenant, turn, &id, held))).collect();
     turn.tell(&id, connected.session, NodeMessage::Welcome { verdicts });
-    take_back_unreceived(tenant, turn, &id, &connected.held);
+    take_back_missing(tenant, turn, &id, &connected.held, boot_id != before.boot_id);
     job_node::booted(tenant, turn, &id, &boot_id);
     if let Some(node) = tenant.nodes.get_mut(&id) {
         restart::connected(node, turn, &before.boot_id);
@@ -64,11 +70,12 @@ pub(crate) fn connected(
     Ok(Reply::Done)
 }
 
-fn verdict(tenant: &Tenant, node: &NodeId, held: &HeldAttempt) -> Verdict {
+fn verdict(tenant: &Tenant, turn: &Turn<'_>, node: &NodeId, held: &HeldAttempt) -> Verdict {
     if attempt::is_current(tenant, node, &held.attempt) && is_of_this_life(tenant, held) {
         return Verdict::Keep;
     }
     match held.phase {
+        AttemptPhase::Finished if turn.settings.planted.has(Planted::AcceptStale) => Verdict::Keep,
         AttemptPhase::Finished => Verdict::Acknowledged,
         AttemptPhase::Assigned | AttemptPhase::Staging | AttemptPhase::Running | AttemptPhase::Uploading => {
             Verdict::Kill
@@ -84,9 +91,16 @@ fn is_of_this_life(tenant: &Tenant, held: &HeldAttempt) -> bool {
     held.incarnation == 0 || now.is_ok_and(|sequence| sequence == held.incarnation)
 }
 
-/// Attempts that were dispatched but never arrived: an agent journals an attempt before it does anything with it,
-/// so what it does not hold has not run.
-fn take_back_unreceived(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId, held: &[HeldAttempt]) {
+/// Attempts that were dispatched and that the node does not hold. Its agent's journal knows an attempt before anything is done
+/// with it, so what it does not hold has not run; but a journal's last records do not survive the machine, so after another
+/// boot (`booted`) it may have.
+fn take_back_missing(
+    tenant: &mut Tenant,
+    turn: &mut Turn<'_>,
+    id: &NodeId,
+    held: &[HeldAttempt],
+    booted: bool,
+) {
     let of_this_life = held.iter().filter(|held| is_of_this_life(tenant, held));
     let there: BTreeSet<&AttemptId> = of_this_life.map(|held| &held.attempt).collect();
     let Some(node) = tenant.nodes.get(id) else { return };
@@ -98,13 +112,14 @@ fn take_back_unreceived(tenant: &mut Tenant, turn: &mut Turn<'_>, id: &NodeId, h
         .map(|held| (held.attempt.clone(), held.started.is_some()))
         .collect();
     for (attempt, was_running) in missing {
-        if was_running {
-            let message = format!("node '{id}' has lost attempt {attempt}: its agent's records are gone");
-            let result = AttemptResult::not_started(FailureInfo::new(Cause::NodeLost, message), turn.now);
-            custody::ended(tenant, turn, id, &attempt, End { result, may_have_run: true });
-        } else {
+        if !was_running && !booted {
             custody::returned(tenant, turn, id, &attempt);
+            continue;
         }
+        let why = if booted { "its machine was booted anew" } else { "its agent's records are gone" };
+        let message = format!("node '{id}' has lost attempt {attempt}: {why}");
+        let result = AttemptResult::not_started(FailureInfo::new(Cause::NodeLost, message), turn.now);
+        custody::ended(tenant, turn, id, &attempt, End { result, may_have_run: true });
     }
 }
 
@@ -148,7 +163,7 @@ pub(crate) fn disconnected(
     }
     let room = node.room();
     node.contact.session = None;
-    let end = node.contact.lease_until.after(turn.settings.lease_margin);
+    let end = turn.settings.lease_end(node.contact.lease_until);
     turn.wake(end, Deadline::Lease(turn.account.clone(), id.clone()));
     tenant.reindex(id, room);
     Ok(Reply::Done)
@@ -167,8 +182,12 @@ pub(crate) fn reports(
         return Err(Reject::StaleSession(id.clone()));
     }
     let mut numbers = Vec::with_capacity(reports.len());
+    let last = reports.last().map(|report| report.number);
     for NumberedReport { number, report } in reports {
         numbers.push(number);
+        if turn.settings.planted.has(Planted::LoseReport) && Some(number) != last {
+            continue;
+        }
         match report {
             Report::Started { attempt, time } => custody::started(tenant, turn, id, &attempt, time),
             Report::Returned { attempt } => custody::returned(tenant, turn, id, &attempt),

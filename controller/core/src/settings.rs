@@ -2,6 +2,8 @@
 //!
 //! None changes while the core runs. The defaults are those of the design (section 5) or say where they come from.
 
+use crate::planted::{Plant, Planted};
+use muster_model::Timestamp;
 use std::time::Duration;
 
 /// What an operator may set about the core's decisions.
@@ -36,6 +38,16 @@ pub struct Settings {
     pub ahead_work: Duration,
     /// Most attempts that a node may hold beyond its slots, for each slot.
     pub ahead_per_slot_max: u32,
+    /// The fault that is planted, if one is.
+    pub planted: Plant,
+}
+
+impl Settings {
+    /// When the attempts of a node whose lease lasts until then count as lost.
+    pub(crate) fn lease_end(&self, until: Timestamp) -> Timestamp {
+        let skips = self.planted.has(Planted::SkipLeaseMargin);
+        until.after(if skips { Duration::ZERO } else { self.lease_margin })
+    }
 }
 
 impl Default for Settings {
@@ -55,6 +67,7 @@ impl Default for Settings {
             probation_trial: Duration::from_secs(60),
             ahead_work: Duration::from_millis(100),
             ahead_per_slot_max: 16,
+            planted: Plant::default(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Stopping goes the other way: listeners first (calls under way end or are cut off), then the engine, which makes
 //! durable what it has taken in, then the lock. `main` and the tests both stand on this.
 
+use crate::admission::Shares;
 use crate::api::{Api, Parts};
 use crate::auth::{Clock, Door, Gate, GateLayer};
 use crate::blobs::{Blobs, PlaceError};
@@ -15,6 +16,7 @@ use crate::config::Config;
 use crate::engine::{Engine, EngineFailure, EngineHandle, StartError, SystemTimes};
 use crate::first_account::{self, FirstAccountError};
 use crate::folder::{DataFolder, FolderError};
+use crate::health;
 use crate::relay::Relay;
 use crate::serve::{self, Bound, ServeError};
 use crate::session::{NodeSessions, SessionContext, SessionSettings};
@@ -22,7 +24,6 @@ use muster_model::Timestamp;
 use muster_proto::FILE_DESCRIPTOR_SET;
 use muster_runtime::clock;
 use muster_runtime::shutdown::Shutdown;
-use muster_runtime::tls::AcceptLimits;
 use muster_store::{OpenError, SqliteStore};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -147,10 +148,11 @@ impl Controller {
         };
         let sessions =
             SessionContext::new(handle, relay, board, blobs.clone(), authority, settings, shutdown.clone());
-        let client_routes = with_health_and_reflection(crate::api::routes(api))?;
+        let health = health::service(&watched, shutdown.clone()).await;
+        let client_routes = with_reflection(crate::api::routes(api).add_service(health))?;
         let node_routes = Routes::new(NodeSessions::service(sessions));
 
-        let limits = AcceptLimits { connections_max: config.connections_max, ..AcceptLimits::default() };
+        let shares = Shares::new(config.admission);
         let mut servers = JoinSet::new();
         let doors = [
             (clients, certificate.tls_for_clients()?, Door::Clients, client_routes),
@@ -158,7 +160,9 @@ impl Controller {
         ];
         for (bound, tls, door, routes) in doors {
             let gate = GateLayer::new(gate.clone(), door);
-            servers.spawn(serve::run(bound, tls, limits, gate, routes, shutdown.clone()));
+            let serving =
+                serve::run(bound, tls, config.accept, gate, shares.clone(), routes, shutdown.clone());
+            servers.spawn(serving);
         }
         tokio::spawn(certificate.keep_fresh(shutdown.clone()));
         tokio::spawn(end_watches(watched, shutdown.clone()));
@@ -231,12 +235,11 @@ fn ready(config: &Config, folder: &DataFolder, clients: SocketAddr, nodes: Socke
     }
 }
 
-fn with_health_and_reflection(routes: Routes) -> Result<Routes, ControllerError> {
-    let (_, health) = tonic_health::server::health_reporter();
+fn with_reflection(routes: Routes) -> Result<Routes, ControllerError> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(ControllerError::Reflection)?;
-    Ok(routes.add_service(health).add_service(reflection))
+    Ok(routes.add_service(reflection))
 }

@@ -66,7 +66,10 @@ impl DataFolder {
             file.rewind()?;
             file.write_all(std::process::id().to_string().as_bytes())
         };
-        note().map_err(failed)?;
+        if let Err(error) = note() {
+            // Only a message of another start would be shorter by it, and a controller must start on a full disk.
+            tracing::warn!(path = %path.display(), %error, "the process id could not be written into the lock file");
+        }
         Ok(Self { path: path.to_owned(), _lock: file })
     }
 

@@ -8,7 +8,8 @@ use clap::Parser;
 use muster_controller::config::{self, Config};
 use muster_controller::controller::{Controller, Ready};
 use muster_runtime::shutdown::Shutdown;
-use muster_runtime::{telemetry, tls};
+use muster_runtime::tls::AcceptLimits;
+use muster_runtime::{descriptors, telemetry, tls};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -77,6 +78,42 @@ struct SettingFlags {
     /// Connections that each listener takes at one time [default: 8192].
     #[arg(long, value_name = "N")]
     connections_max: Option<String>,
+    /// How many of them may be of peers that have not shown who they are [default: 2048].
+    #[arg(long, value_name = "N")]
+    strangers_connections_max: Option<String>,
+    /// How many of these may come from one address [default: 1024].
+    #[arg(long, value_name = "N")]
+    strangers_per_source_max: Option<String>,
+    /// How long a TLS handshake may take [default: 10s].
+    #[arg(long, value_name = "SPAN")]
+    strangers_handshake_max: Option<String>,
+    /// How long a peer may stay connected without having shown who it is [default: 30s].
+    #[arg(long, value_name = "SPAN")]
+    strangers_time_max: Option<String>,
+    /// Calls of one source each second without good credentials [default: 500].
+    #[arg(long, value_name = "N")]
+    strangers_calls_per_second: Option<String>,
+    /// Calls of one account each second that read [default: 2000].
+    #[arg(long, value_name = "N")]
+    accounts_reads_per_second: Option<String>,
+    /// Calls of one account each second that change something [default: 2000].
+    #[arg(long, value_name = "N")]
+    accounts_writes_per_second: Option<String>,
+    /// For how long an account that was quiet may save up calls [default: 10s].
+    #[arg(long, value_name = "SPAN")]
+    accounts_burst: Option<String>,
+    /// Calls of one account under way at one time, streams apart [default: 512].
+    #[arg(long, value_name = "N")]
+    accounts_calls_max: Option<String>,
+    /// Streams of one account open at one time [default: 1024].
+    #[arg(long, value_name = "N")]
+    accounts_streams_max: Option<String>,
+    /// Connections of the clients of one account at one time [default: 4096].
+    #[arg(long, value_name = "N")]
+    accounts_connections_max: Option<String>,
+    /// Bytes of one account's requests under way at one time [default: 64MiB].
+    #[arg(long, value_name = "SIZE")]
+    accounts_request_bytes_max: Option<String>,
     /// Attempts in a row that a node may fail to start before it is taken out of use [default: 5].
     #[arg(long, value_name = "N")]
     nodes_launch_failures_max: Option<String>,
@@ -119,6 +156,18 @@ impl SettingFlags {
             ("replay_window", self.replay_window),
             ("node_certificate_life", self.node_certificate_life),
             ("connections_max", self.connections_max),
+            ("strangers.connections_max", self.strangers_connections_max),
+            ("strangers.per_source_max", self.strangers_per_source_max),
+            ("strangers.handshake_max", self.strangers_handshake_max),
+            ("strangers.time_max", self.strangers_time_max),
+            ("strangers.calls_per_second", self.strangers_calls_per_second),
+            ("accounts.reads_per_second", self.accounts_reads_per_second),
+            ("accounts.writes_per_second", self.accounts_writes_per_second),
+            ("accounts.burst", self.accounts_burst),
+            ("accounts.calls_max", self.accounts_calls_max),
+            ("accounts.streams_max", self.accounts_streams_max),
+            ("accounts.connections_max", self.accounts_connections_max),
+            ("accounts.request_bytes_max", self.accounts_request_bytes_max),
             ("nodes.launch_failures_max", self.nodes_launch_failures_max),
             ("nodes.probation_first", self.nodes_probation_first),
             ("nodes.probation_max", self.nodes_probation_max),
@@ -172,6 +221,7 @@ fn refused(problems: &impl std::fmt::Display) -> ExitCode {
 fn run(config: &Config, ready_file: Option<&Path>) -> anyhow::Result<()> {
     telemetry::start(&config.log).context("logging cannot start")?;
     tls::install_provider();
+    let config = &Config { accept: fit_open_files(config), ..config.clone() };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("muster-worker")
@@ -188,6 +238,36 @@ fn run(config: &Config, ready_file: Option<&Path>) -> anyhow::Result<()> {
     // Work that blocks (a read of a slow disk) is not waited for: everything that counts is durable.
     runtime.shutdown_background();
     ended
+}
+
+/// Listeners, of which each may have all of its connections.
+const LISTENERS: usize = 2;
+
+/// Open files for everything else: the database, reads and uploads of files; a quarter of all where there are few.
+const OTHER_FILES: usize = 1024;
+
+/// Takes all the open files that the system gives. Connections that they do not suffice for would be accepted and fail, so
+/// fewer are taken then, and the operator is told.
+fn fit_open_files(config: &Config) -> AcceptLimits {
+    let mut accept = config.accept;
+    match descriptors::raise_limit() {
+        Ok(limit) => {
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            let fitting = (limit - OTHER_FILES.min(limit / 4)) / LISTENERS;
+            if fitting < accept.connections_max {
+                tracing::warn!(
+                    open_files = limit,
+                    connections_max = accept.connections_max,
+                    taken = fitting,
+                    "the limit of open files is below what connections_max needs, so fewer connections are taken: raise it (LimitNOFILE= of the service, ulimit -n), or lower connections_max"
+                );
+                accept.connections_max = fitting;
+                accept.strangers_max = accept.strangers_max.min(fitting / 2);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
+    accept
 }
 
 /// Says where the controller is: one log line, and the file if one was asked for.

@@ -3,6 +3,7 @@
 //! Facts alone: TLS has verified the certificate against the controller's authority; whose it is, and what it allows,
 //! is decided by `auth`.
 
+use muster_runtime::tls::Standing;
 use rustls_pki_types::CertificateDer;
 use std::net::SocketAddr;
 
@@ -13,4 +14,6 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Its certificate, if it showed one.
     pub certificate: Option<CertificateDer<'static>>,
+    /// What may be said of its connection: that it is known, busy, or to be closed.
+    pub standing: Standing,
 }

@@ -37,7 +37,7 @@ pub fn of_reject(reject: &Reject) -> Status {
 pub fn of_submit(error: &SubmitError) -> Status {
     match error {
         SubmitError::Rejected(reject) => of_reject(reject),
-        SubmitError::Overloaded { .. } => {
+        SubmitError::Overloaded { .. } | SubmitError::DiskFull => {
             status_busy(Code::ResourceExhausted, error.to_string(), COME_BACK_AFTER)
         }
         SubmitError::Stopping => status_busy(Code::Unavailable, error.to_string(), COME_BACK_AFTER),

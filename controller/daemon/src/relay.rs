@@ -21,8 +21,8 @@ use wire::controller_message::Body;
 /// How long an agent may take to begin its answer. Opening a file takes a moment; a node under heavy load gets some.
 pub const ANSWER_WAIT_MAX: Duration = Duration::from_secs(15);
 
-/// Parts (at most 1 MiB each) between the agent's stream and the reader: enough to hide the hop, little to hold.
-const PIPE_PARTS_MAX: usize = 4;
+/// Parts (256 KiB each, at most 1 MiB) between the agent's stream and the reader: enough to hide the hop, little to hold.
+const PIPE_PARTS_MAX: usize = 2;
 
 /// Reads of one node at one time: people and tools that follow output. Each is a file that the agent holds open.
 const READS_PER_NODE_MAX: usize = 128;

@@ -71,6 +71,18 @@ pub trait Store: Send {
     /// # Errors
     /// As `commit`.
     fn tidy(&mut self) -> Result<bool, StoreError>;
+
+    /// Gives the disk back what the store keeps in reserve for when it is full; `true` if there was something. Call it when
+    /// `commit` has answered [`StoreError::Full`], then try again.
+    fn release_reserve(&mut self) -> bool {
+        false
+    }
+
+    /// Takes the reserve, if it is not there; `false` while the disk has too little room for that. A store without a disk
+    /// always has room.
+    fn restore_reserve(&mut self) -> bool {
+        true
+    }
 }
 
 /// The readers' face. Each call sees the last committed state, as a whole.

@@ -15,8 +15,9 @@ use crate::input::{Assignment, KillReason};
 use crate::ledger::Ledger;
 use crate::life;
 use crate::record::Record;
+use crate::report::Report;
 use muster_model::cause::FailureInfo;
-use muster_model::{AttemptId, Cause};
+use muster_model::{AttemptId, Cause, TaskKey};
 use std::time::Duration;
 
 /// Most attempts that may wait in each of the two queues: far above any sensible dispatch-ahead, and bounds the journal and the Hello.
@@ -81,13 +82,33 @@ pub(crate) fn assign(desk: &mut Desk<'_>, deferred: &mut Deferred, assignment: A
         Answer::Accept => {
             let task = assignment.attempt.task_key();
             directories::forget_earlier_tasks(desk, &task, assignment.incarnation);
-            let earlier: Vec<_> = desk.ledger.attempts_of(&task).map(|held| held.id().clone()).collect();
-            for attempt in &earlier {
-                life::kill_attempt(desk, attempt, KillReason::Stale, Duration::ZERO);
-            }
+            end_earlier(desk, &task);
             let order = desk.ledger.next_order();
             desk.record(Record::Accepted(Box::new(Attempt::assigned(assignment, order))));
         }
+    }
+}
+
+/// Lets an assignment wait because nothing of it can be recorded; gives it back if too many do.
+pub(crate) fn postpone(desk: &mut Desk<'_>, deferred: &mut Deferred, assignment: Assignment) {
+    match examine(desk.ledger, &assignment) {
+        Answer::Ignore => {}
+        Answer::Accept | Answer::Defer | Answer::Refuse(_) if deferred.iter().nth(QUEUE_MAX).is_some() => {
+            desk.report(Report::Recalled(assignment.attempt));
+        }
+        Answer::Accept | Answer::Defer | Answer::Refuse(_) => {
+            let task = assignment.attempt.task_key();
+            deferred.defer(desk, assignment);
+            end_earlier(desk, &task);
+        }
+    }
+}
+
+/// Ends what is held of a task of which there is a later attempt.
+fn end_earlier(desk: &mut Desk<'_>, task: &TaskKey) {
+    let earlier: Vec<_> = desk.ledger.attempts_of(task).map(|held| held.id().clone()).collect();
+    for attempt in &earlier {
+        life::kill_attempt(desk, attempt, KillReason::Stale, Duration::ZERO);
     }
 }
 

@@ -3,6 +3,11 @@
 //! Every input first deals with what is due by the time it brings, so a late word cannot outrun the end of the lease.
 //! The shell calls [`Agent::handle`] for what happens and wakes up at [`Agent::next_deadline`].
 //!
+//! Attempts begin only while all of this holds: there is a lease, the supervisor was reached, the journal takes records, few
+//! enough reports wait, and the controller has confirmed once since this agent was loaded what the node holds. The last of
+//! these is why a Hello need not wait for the disk: what it leaves out because of a record that was lost with an agent
+//! cannot begin before another Hello has named it.
+//!
 //! Invariant: without a lease nothing begins; with the policy `kill`, what runs is being ended.
 
 use crate::admission;
@@ -19,16 +24,19 @@ use crate::input::{
 use crate::lease::Heartbeats;
 use crate::ledger::{Ledger, Occupancy};
 use crate::life;
+use crate::planted::{Plant, Planted};
 use crate::reattach;
 use crate::record::Record;
 use crate::report::Report;
 use crate::restart::Restart;
 use crate::retention::BATCH_INTERVAL;
 use crate::start_task::{self, StartTask};
+use crate::subject::Subject;
 use crate::time::{Monotonic, Now};
 use muster_model::cause::FailureInfo;
-use muster_model::state::OnLeaseExpiry;
+use muster_model::state::{AttemptPhase, OnLeaseExpiry};
 use muster_model::{AttemptId, Cause};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Between the polite signal and the kill when the agent stops or leaves: people wait for it.
@@ -42,6 +50,12 @@ pub struct Agent {
     ledger: Ledger,
     session: Session,
     supervised: bool,
+    /// Work that the agent before had begun, until it is begun again.
+    resumes: BTreeSet<Subject>,
+    /// The controller has answered a Hello since this agent was loaded.
+    confirmed: bool,
+    /// The journal takes the records of new attempts.
+    writable: bool,
     stopping: Option<Stopping>,
     swept: Monotonic,
     last: Now,
@@ -49,6 +63,7 @@ pub struct Agent {
     deferred: Deferred,
     health: Health,
     restart: Restart,
+    planted: Plant,
 }
 
 /// How the agent stands to the controller.
@@ -114,10 +129,14 @@ impl Agent {
     /// what it says of the old boot does not hold any more.
     #[must_use]
     pub fn load(journal: impl IntoIterator<Item = Record>, rebooted: bool, now: Now) -> Self {
+        let ledger = Ledger::replay(journal, rebooted);
         Self {
-            ledger: Ledger::replay(journal, rebooted),
+            resumes: reattach::under_way(&ledger),
+            ledger,
             session: Session::Closed,
             supervised: false,
+            confirmed: false,
+            writable: true,
             stopping: None,
             swept: now.monotonic,
             last: now,
@@ -125,6 +144,7 @@ impl Agent {
             deferred: Deferred::default(),
             health: Health::default(),
             restart: Restart::default(),
+            planted: Plant::default(),
         }
     }
 
@@ -132,6 +152,23 @@ impl Agent {
     #[must_use]
     pub const fn with_gpus(mut self, gpus: u32) -> Self {
         self.gpus = gpus;
+        self
+    }
+
+    /// The same agent with a fault: for the simulation.
+    #[cfg(feature = "planted")]
+    #[must_use]
+    pub const fn with_planted(mut self, planted: Plant) -> Self {
+        self.planted = planted;
+        self
+    }
+
+    /// The same agent, whose journal has lost records though the machine was not booted: it may have said reports of numbers that it
+    /// does not know, so the next ones are far above.
+    #[must_use]
+    pub fn with_lost_records(mut self) -> Self {
+        self.ledger.skip_numbers();
+        self.ledger.skip_runs();
         self
     }
 
@@ -154,7 +191,9 @@ impl Agent {
         self.last = now;
         self.due(&mut desk);
         self.dispatch(&mut desk, input);
-        admission::assign_free(&mut desk, &mut self.deferred);
+        if self.writable {
+            admission::assign_free(&mut desk, &mut self.deferred);
+        }
         if self.may_begin(&desk) {
             admission::admit(&mut desk, self.gpus);
         }
@@ -174,19 +213,24 @@ impl Agent {
         let may_retry = self.stopping.is_none();
         match input {
             Input::Supervised(held) => {
-                let first = !std::mem::replace(&mut self.supervised, true);
-                reattach::supervised(desk, held, first, may_retry);
+                self.supervised = true;
+                reattach::supervised(desk, held, &std::mem::take(&mut self.resumes), may_retry);
                 self.consider_start_task(desk);
             }
             Input::SessionOpened(id) => {
                 self.deferred.clear();
                 self.session = Session::Greeting { id, asked: desk.now.monotonic };
-                let hello = reattach::hello(desk.ledger);
+                let mut hello = reattach::hello(desk.ledger);
+                let forgets = self.planted.has(Planted::HelloForgets);
+                hello.held.retain(|held| !forgets || held.phase != AttemptPhase::Staging);
                 desk.act(Effect::Send { session: id, message: AgentMessage::Hello(hello) });
             }
             Input::SessionClosed(id) => {
                 if self.session_id() == Some(id) {
                     self.session = Session::Closed;
+                    if self.planted.has(Planted::ForgetReports) {
+                        acknowledge(desk, u64::MAX);
+                    }
                 }
             }
             Input::Controller { session, message } => {
@@ -207,6 +251,10 @@ impl Agent {
             Input::Health(errors) => self.health.tell(desk, errors),
             Input::OverDisk { subject, over } => life::over_disk(desk, &subject, over),
             Input::FreeDisk => directories::free(desk),
+            Input::Journal { writable } => {
+                self.writable = writable;
+                self.consider_start_task(desk);
+            }
             Input::DeadlinePassed => {}
             Input::Stop => self.stop(desk, Then::Stop),
         }
@@ -219,13 +267,16 @@ impl Agent {
                 if let Session::Live { heartbeats, .. } = &mut self.session
                     && let Some(until) = heartbeats.granted(sequence, ttl)
                 {
-                    desk.record(Record::Lease(Some(until)));
+                    let from_answer = self.planted.has(Planted::LeaseFromAnswer);
+                    let until = if from_answer { desk.now.monotonic.after(ttl) } else { until };
+                    take_lease(desk, until);
                 }
             }
             ControllerMessage::Assign(assignments) => {
+                let assign = if self.writable { admission::assign } else { admission::postpone };
                 if self.stopping.is_none() {
                     for assignment in assignments {
-                        admission::assign(desk, &mut self.deferred, assignment);
+                        assign(desk, &mut self.deferred, assignment);
                     }
                 }
             }
@@ -260,9 +311,13 @@ impl Agent {
 
     fn welcome(&mut self, desk: &mut Desk<'_>, session: SessionId, welcome: &Welcome) {
         let Session::Greeting { asked, .. } = self.session else { return };
-        let heartbeats = Heartbeats::begin(welcome.lease_ttl, welcome.heartbeat_interval, desk.now.monotonic);
+        let from_answer = self.planted.has(Planted::LeaseFromAnswer);
+        let asked = if from_answer { desk.now.monotonic } else { asked };
+        let heartbeats =
+            Heartbeats::begin(welcome.lease_ttl, welcome.heartbeat_interval, asked, desk.now.monotonic);
         self.session = Session::Live { id: session, heartbeats };
-        desk.record(Record::Lease(Some(asked.after(welcome.lease_ttl))));
+        self.confirmed = true;
+        take_lease(desk, asked.after(welcome.lease_ttl));
         if welcome.acknowledged >= desk.ledger.outbox().next_number() {
             // The journal is younger than what the controller remembers: go on above its numbers.
             let report = welcome.acknowledged.saturating_add(1);
@@ -301,7 +356,7 @@ impl Agent {
 
     /// Whether the start task may begin, or be tried again.
     const fn start_task_may_run(&self) -> bool {
-        self.supervised && self.stopping.is_none() && !self.restart.waits()
+        self.supervised && self.writable && self.stopping.is_none() && !self.restart.waits()
     }
 
     /// Whether nothing is held that a restart of the machine would cut short or forget.
@@ -315,11 +370,15 @@ impl Agent {
             && ledger.outbox().finished().next().is_none()
     }
 
-    /// Whether attempts may begin: the node has a lease, reaches its supervisor and has passed its start task.
+    /// Whether attempts may begin: the node has a lease, reaches its supervisor, keeps records, has told most of what it has to
+    /// tell, and has passed its start task.
     fn may_begin(&self, desk: &Desk<'_>) -> bool {
         let gate = |settings| start_task::gate_open(settings, desk.ledger.start_task());
         self.supervised
+            && self.confirmed
+            && self.writable
             && self.stopping.is_none()
+            && !desk.ledger.outbox().is_full()
             && desk.ledger.lease_until().is_some()
             && desk.ledger.settings().is_some_and(gate)
     }
@@ -368,12 +427,7 @@ impl Agent {
         if desk.ledger.lease_until().is_some_and(|until| until <= now) {
             self.lease_ended(desk);
         }
-        if let Session::Live { id, heartbeats } = &mut self.session
-            && heartbeats.due() <= now
-        {
-            let sequence = heartbeats.ask(now);
-            desk.act(Effect::Send { session: *id, message: AgentMessage::Heartbeat { sequence } });
-        }
+        self.beat(desk);
         let slow: Vec<_> = desk
             .ledger
             .attempts()
@@ -397,11 +451,26 @@ impl Agent {
         }
     }
 
+    /// Asks for the lease to go on, if that is due; gives a session up on which the controller does not answer.
+    fn beat(&mut self, desk: &mut Desk<'_>) {
+        let now = desk.now.monotonic;
+        let Session::Live { id, heartbeats } = &mut self.session else { return };
+        if heartbeats.silent_at().is_some_and(|at| at <= now) {
+            // The stream looks alive and may be dead in one direction or in both; there is time for another one.
+            let id = *id;
+            self.session = Session::Closed;
+            desk.act(Effect::CloseSession(id));
+        } else if heartbeats.due() <= now {
+            let sequence = heartbeats.ask(now);
+            desk.act(Effect::Send { session: *id, message: AgentMessage::Heartbeat { sequence } });
+        }
+    }
+
     fn lease_ended(&mut self, desk: &mut Desk<'_>) {
         desk.record(Record::Lease(None));
         self.deferred.clear();
         let policy = desk.ledger.settings().map(|settings| settings.on_lease_expiry);
-        if policy != Some(OnLeaseExpiry::Keep) {
+        if policy != Some(OnLeaseExpiry::Keep) && !self.planted.has(Planted::NoKillAtLeaseEnd) {
             life::kill_all(desk, KillReason::LeaseEnded, Duration::ZERO);
         }
         // The stream may look alive and be dead. What the controller decided meanwhile is learned by a new Hello.
@@ -422,9 +491,9 @@ impl Agent {
     /// When to call [`Agent::handle`] with [`Input::DeadlinePassed`], and why. `None` while nothing is awaited.
     #[must_use]
     pub fn next_deadline(&self) -> Option<(Monotonic, DeadlineReason)> {
-        let heartbeat = match &self.session {
-            Session::Live { heartbeats, .. } => Some(heartbeats.due()),
-            Session::Closed | Session::Greeting { .. } => None,
+        let (heartbeat, silence) = match &self.session {
+            Session::Live { heartbeats, .. } => (Some(heartbeats.due()), heartbeats.silent_at()),
+            Session::Closed | Session::Greeting { .. } => (None, None),
         };
         let stop = self.stopping.filter(|stopping| !stopping.done).map(|stopping| stopping.deadline);
         let retry = self.ledger.start_task().and_then(StartTask::retry_at);
@@ -434,6 +503,7 @@ impl Agent {
         [
             (self.ledger.lease_until(), DeadlineReason::LeaseEnds),
             (heartbeat, DeadlineReason::HeartbeatDue),
+            (silence, DeadlineReason::ControllerSilent),
             (staging, DeadlineReason::StagingTooLong),
             (retry, DeadlineReason::StartTaskRetry),
             (self.directories_due(&self.ledger, self.last), DeadlineReason::DirectoriesDue),
@@ -472,6 +542,13 @@ impl Agent {
             }
         }
         Ok(())
+    }
+}
+
+/// Takes a lease, unless it came so late that it is over: then the node has none, and asks again.
+fn take_lease(desk: &mut Desk<'_>, until: Monotonic) {
+    if until > desk.now.monotonic {
+        desk.record(Record::Lease(Some(until)));
     }
 }
 

@@ -96,6 +96,15 @@ impl State {
         }
     }
 
+    /// Whether its command is known to have been started.
+    #[must_use]
+    pub const fn has_started(&self) -> bool {
+        match self {
+            Self::Assigned | Self::Staging { .. } | Self::Launching { .. } => false,
+            Self::Running { .. } | Self::Collecting { .. } => true,
+        }
+    }
+
     /// Whether slots are taken.
     #[must_use]
     pub const fn takes_slots(&self) -> bool {

@@ -1,10 +1,12 @@
-//! Assignments of tasks that were deleted and made again, while attempts of the earlier task are still being ended here.
+//! Assignments of tasks that were deleted and made again, while attempts of the earlier task are still being ended here; and all
+//! that come while the journal takes nothing.
 //!
 //! Both would have one name and one directory, so the later waits until the earlier is gone, and nothing more is told of the
 //! earlier: its end could be taken for the later one's. What waits is in no journal. It is forgotten with its session: the
 //! next Hello does not name it, and the controller places it anew.
 //!
-//! Invariant: one assignment at most waits for each task, and only while attempts of an earlier task of its id are held.
+//! Invariant: one assignment at most waits for each task, and only while attempts of an earlier task of its id are held, or
+//! nothing can be recorded.
 
 use crate::desk::Desk;
 use crate::input::{Amendment, Assignment};
@@ -13,7 +15,7 @@ use crate::life;
 use muster_model::{AttemptId, TaskKey};
 use std::collections::BTreeMap;
 
-/// What waits, by task. There are no more of them than attempts that the node holds.
+/// What waits, by task. There are no more of them than attempts that the node holds, and as many as may wait in a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Deferred(BTreeMap<TaskKey, Assignment>);
 

@@ -1,8 +1,9 @@
 //! What the shell must do, in this order.
 //!
 //! Effects are data: nothing in the core can send, start or delete. An effect is complete but for the plan, which the
-//! shell keeps by attempt. Records for the journal come before everything else of the same step, and the shell carries out
-//! the rest only when they have been written.
+//! shell keeps by attempt. Records for the journal come before everything else of the same step.
+//!
+//! When the shell may carry out what is the rule of the journal: see [`Effect`].
 
 use crate::input::SessionId;
 use crate::record::Record;
@@ -14,6 +15,16 @@ use muster_model::state::AttemptPhase;
 use std::time::Duration;
 
 /// One thing to do.
+///
+/// **The rule of the journal.** A record is *safe* when it survives the death of the agent. The shell carries out the effects
+/// of a step, in the order of all steps, once every record of this step and of all steps before it is safe; but what
+/// [`Effect::is_urgent`] names is done at once, whatever the journal does: heartbeats, the Hello, closing a session. The lease
+/// of a [`Record::Lease`] reaches the supervisor at once, too. So of an agent that dies, the next one knows: everything
+/// that was staged, launched, ended on purpose or acknowledged to the supervisor, and every report that was said. What it may
+/// have forgotten is what nobody was told but by a Hello, and [`crate::agent`] says why that does no harm.
+///
+/// While the journal takes nothing (a full disk), the shell says so by [`crate::Input::Journal`]; the records of steps wait in
+/// memory, and their effects with them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Write to the journal.
@@ -76,6 +87,32 @@ pub enum Effect {
     Stopped,
 }
 
+impl Effect {
+    /// Whether this waits for no record: the node keeps its lease, whatever its disk does.
+    #[must_use]
+    pub const fn is_urgent(&self) -> bool {
+        match self {
+            Self::CloseSession(_) => true,
+            Self::Send { message, .. } => match message {
+                AgentMessage::Hello(_) | AgentMessage::Heartbeat { .. } => true,
+                AgentMessage::Reports(_) => false,
+            },
+            Self::Append(_)
+            | Self::Stage(_)
+            | Self::Launch { .. }
+            | Self::Limit { .. }
+            | Self::Cancel(_)
+            | Self::Kill { .. }
+            | Self::AcknowledgeExit(_)
+            | Self::Collect { .. }
+            | Self::RemoveDirectories(_)
+            | Self::Restart { .. }
+            | Self::Leave
+            | Self::Stopped => false,
+        }
+    }
+}
+
 /// Which output files are uploaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UploadOf {
@@ -128,6 +165,8 @@ pub enum DeadlineReason {
     LeaseEnds,
     /// A heartbeat is due.
     HeartbeatDue,
+    /// The controller has not answered a heartbeat in time.
+    ControllerSilent,
     /// An attempt has been staging for its whole wall-clock time.
     StagingTooLong,
     /// The start task is to be tried again.

@@ -73,6 +73,12 @@ pub enum Input {
     },
     /// The node's disk has less than its reserve: directories of ended attempts go before their time, a few at once.
     FreeDisk,
+    /// Whether the journal takes the records of new attempts; it does until this is said. While it does not (the disk is full),
+    /// nothing begins, and what is assigned waits, in no record: what runs goes on, and there is little to be recorded of it.
+    Journal {
+        /// Whether it does.
+        writable: bool,
+    },
     /// The deadline that `Agent::next_deadline` named has passed. Everything due is dealt with.
     DeadlinePassed,
     /// The agent is to stop and take its tasks along.

@@ -16,6 +16,9 @@ use muster_model::state::OnLeaseExpiry;
 use muster_model::{AttemptId, TaskKey};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Runs of the start task that are left out when records were lost: far more than a boot sees.
+const RUNS_SKIPPED: u64 = 1 << 20;
+
 /// The agent's durable state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ledger {
@@ -65,8 +68,9 @@ fn preparation_of(attempt: &Attempt) -> Option<TaskKey> {
 
 impl Ledger {
     /// The state that a journal tells. With `rebooted`, what was true of the last boot only is left out: the lease
-    /// and the start task; what had begun under that lease is to end, and numbers of reports skip what may not have
-    /// reached the disk.
+    /// and the start task; what ran under that lease is to end, and numbers skip what may not have reached the disk. For the
+    /// same reason an attempt that by the journal had not been started yet may have been: it is left out, so that the
+    /// controller, which finds it missing after a boot, decides what may be repeated.
     #[must_use]
     pub fn replay(records: impl IntoIterator<Item = Record>, rebooted: bool) -> Self {
         let mut ledger = Self::default();
@@ -76,14 +80,28 @@ impl Ledger {
         if rebooted {
             ledger.lease_until = None;
             ledger.start_task = None;
+            let unstarted = ledger.attempts.iter().filter(|(_, attempt)| !attempt.state.has_started());
+            let unstarted: Vec<AttemptId> = unstarted.map(|(id, _)| id.clone()).collect();
+            unstarted.iter().for_each(|id| ledger.remove(id));
             if ledger.settings.as_ref().is_none_or(|settings| settings.on_lease_expiry == OnLeaseExpiry::Kill)
             {
                 let begun = ledger.attempts.values_mut().filter(|attempt| attempt.state.takes_slots());
                 begun.for_each(|attempt| attempt.kill = attempt.kill.max(Some(KillReason::LeaseEnded)));
             }
-            ledger.outbox.skip_to(ledger.outbox.next_number().saturating_add(NUMBERS_SKIPPED_AFTER_BOOT));
+            ledger.skip_numbers();
+            ledger.skip_runs();
         }
         ledger
+    }
+
+    /// The same for runs of the start task, which the supervisor may know.
+    pub(crate) const fn skip_runs(&mut self) {
+        self.next_run = self.next_run.saturating_add(RUNS_SKIPPED);
+    }
+
+    /// Leaves out so many numbers of reports that none is used twice, whatever the journal has lost.
+    pub(crate) fn skip_numbers(&mut self) {
+        self.outbox.skip_to(self.outbox.next_number().saturating_add(NUMBERS_SKIPPED_AFTER_BOOT));
     }
 
     /// Takes one change in. A record about something unknown changes nothing.

@@ -23,6 +23,7 @@ pub mod lease;
 pub mod ledger;
 mod life;
 pub mod outcome;
+mod planted;
 pub mod reattach;
 pub mod record;
 pub mod report;
@@ -38,6 +39,7 @@ pub use effect::{AgentMessage, DeadlineReason, Effect, Hello};
 pub use input::{
     Assignment, ControllerMessage, Input, KillReason, NodeSettings, OverDisk, SessionId, StartTaskSettings,
 };
+pub use planted::{Plant, Planted};
 pub use record::Record;
 pub use subject::Subject;
 pub use time::{Monotonic, Now};

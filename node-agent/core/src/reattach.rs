@@ -10,11 +10,12 @@ use crate::effect::{Effect, HeldAttempt, Hello};
 use crate::input::{Ended, EndedBy, Exit, Supervised, SupervisedState, Verdict};
 use crate::ledger::Ledger;
 use crate::life;
+use crate::start_task::StartTask;
 use crate::subject::Subject;
 use crate::work;
 use muster_model::state::AttemptPhase;
 use muster_model::{AttemptId, Cause, FailureInfo, Usage};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What the agent says first on a session.
@@ -50,9 +51,26 @@ pub(crate) fn judge(desk: &mut Desk<'_>, verdicts: &[(AttemptId, Verdict)]) {
     }
 }
 
-/// Brings what the supervisor holds and what the ledger knows together. On the first time since the agent's start,
-/// the work that the old agent had begun is begun again.
-pub(crate) fn supervised(desk: &mut Desk<'_>, held: Vec<Supervised>, first: bool, may_retry: bool) {
+/// The staging and the collecting that a journal tells of: nobody does them any more.
+pub(crate) fn under_way(ledger: &Ledger) -> BTreeSet<Subject> {
+    let is_work = |state: &State| match state {
+        State::Staging { .. } | State::Collecting { .. } => true,
+        State::Assigned | State::Launching { .. } | State::Running { .. } => false,
+    };
+    let attempts = ledger.attempts().values().filter(|attempt| is_work(&attempt.state)).map(Attempt::subject);
+    let start_task = ledger.start_task().filter(|task| task.alive().is_some_and(is_work));
+    attempts.chain(start_task.map(StartTask::subject)).collect()
+}
+
+/// Brings what the supervisor holds and what the ledger knows together. The work that the old agent had begun, `resumes`, is
+/// begun again, once; what has come to that point since is under way, though the supervisor may have told of its end
+/// before it told of all.
+pub(crate) fn supervised(
+    desk: &mut Desk<'_>,
+    held: Vec<Supervised>,
+    resumes: &BTreeSet<Subject>,
+    may_retry: bool,
+) {
     let held: BTreeMap<_, _> = held.into_iter().map(|held| (held.subject, held.state)).collect();
     let mut known: Vec<_> = desk
         .ledger
@@ -102,11 +120,11 @@ pub(crate) fn supervised(desk: &mut Desk<'_>, held: Vec<Supervised>, first: bool
                 }
                 None => desk.act_all(work::work(&subject, &state, kill, &grant, desk.now)),
             },
-            (State::Staging { .. }, _) if first => match kill {
+            (State::Staging { .. }, _) if resumes.contains(&subject) => match kill {
                 Some(_) => life::event(desk, &subject, Event::Staged(&Ok(0)), may_retry),
                 None => desk.act_all(work::work(&subject, &state, kill, &grant, desk.now)),
             },
-            (State::Collecting { .. }, _) if first => {
+            (State::Collecting { .. }, _) if resumes.contains(&subject) => {
                 desk.act_all(work::work(&subject, &state, kill, &grant, desk.now));
             }
             (State::Assigned | State::Staging { .. } | State::Collecting { .. }, _) => {}

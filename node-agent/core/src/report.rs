@@ -1,11 +1,12 @@
 //! Reports to the controller: numbered, kept until they are acknowledged, sent again on every new session.
 //!
-//! Delivery is at least once and in the order of the numbers; the controller applies each once. How many wait is bounded
-//! by what the node holds: without a session no attempt is accepted.
+//! Delivery is at least once and in the order of the numbers; the controller applies each once. How many wait is bounded: without
+//! a lease no attempt begins, and none begins while there are too many ([`Outbox::is_full`]), as when a controller grants
+//! leases and makes nothing durable.
 
 use muster_model::node::{NodeError, StartTaskInfo};
 use muster_model::state::AttemptPhase;
-use muster_model::{AttemptId, AttemptResult, Timestamp};
+use muster_model::{AttemptId, AttemptResult, Excerpt, Timestamp};
 use std::collections::BTreeMap;
 
 /// Added to the next number when the machine was booted anew: the journal's last records may have been lost with the
@@ -61,16 +62,29 @@ pub struct NumberedReport {
     pub report: Report,
 }
 
+/// Reports that wait from which on no attempt begins: what a node with hundreds of short tasks makes in a lease.
+pub const WAITING_MAX: usize = 20_000;
+/// The same in bytes of output that go with them: what an agent can well keep in memory.
+pub const WAITING_EXCERPT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// The reports that are not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outbox {
     next: u64,
     waiting: BTreeMap<u64, Report>,
+    /// Bytes of excerpts of output in those that wait.
+    excerpt_bytes: usize,
+}
+
+fn excerpt_bytes(report: &Report) -> usize {
+    let Report::Finished { result, .. } = report else { return 0 };
+    let bytes = |excerpt: &Excerpt| excerpt.head.len().saturating_add(excerpt.tail.len());
+    bytes(&result.stdout).saturating_add(bytes(&result.stderr))
 }
 
 impl Default for Outbox {
     fn default() -> Self {
-        Self { next: 1, waiting: BTreeMap::new() }
+        Self { next: 1, waiting: BTreeMap::new(), excerpt_bytes: 0 }
     }
 }
 
@@ -85,6 +99,12 @@ impl Outbox {
     #[must_use]
     pub fn oldest(&self) -> u64 {
         self.waiting.keys().next().copied().unwrap_or(self.next)
+    }
+
+    /// Whether so much waits that nothing may begin.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING_MAX || self.excerpt_bytes >= WAITING_EXCERPT_BYTES_MAX
     }
 
     /// Everything that waits, in order.
@@ -107,7 +127,10 @@ impl Outbox {
             self.waiting.retain(|_, report| !matches!(report, Report::Health(_)));
         }
         self.next = self.next.max(numbered.number.saturating_add(1));
-        self.waiting.insert(numbered.number, numbered.report);
+        self.excerpt_bytes = self.excerpt_bytes.saturating_add(excerpt_bytes(&numbered.report));
+        if let Some(before) = self.waiting.insert(numbered.number, numbered.report) {
+            self.excerpt_bytes = self.excerpt_bytes.saturating_sub(excerpt_bytes(&before));
+        }
     }
 
     /// Whether something waits about the node's health.
@@ -117,7 +140,8 @@ impl Outbox {
 
     /// Forgets everything up to a number.
     pub(crate) fn acknowledge(&mut self, up_to: u64) {
-        self.waiting = self.waiting.split_off(&up_to.saturating_add(1));
+        let later = self.waiting.split_off(&up_to.saturating_add(1));
+        self.let_go(later);
     }
 
     /// Whether something waits about this attempt.
@@ -127,7 +151,16 @@ impl Outbox {
 
     /// Forgets what waits about this attempt.
     pub(crate) fn forget(&mut self, attempt: &AttemptId) {
-        self.waiting.retain(|_, report| report.attempt() != Some(attempt));
+        let gone = self.waiting.extract_if(.., |_, report| report.attempt() == Some(attempt));
+        let bytes: usize = gone.map(|(_, report)| excerpt_bytes(&report)).sum();
+        self.excerpt_bytes = self.excerpt_bytes.saturating_sub(bytes);
+    }
+
+    /// Keeps only these of those that wait.
+    fn let_go(&mut self, kept: BTreeMap<u64, Report>) {
+        let gone = std::mem::replace(&mut self.waiting, kept);
+        let bytes: usize = gone.values().map(excerpt_bytes).sum();
+        self.excerpt_bytes = self.excerpt_bytes.saturating_sub(bytes);
     }
 
     /// Makes the next number at least this.

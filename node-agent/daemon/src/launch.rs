@@ -129,6 +129,8 @@ pub(crate) fn spec(
     let argv = command_line::split(command.command_line)?.into_iter().map(OsString::from).collect();
     let whose = Keyed { subject: command.subject.clone(), incarnation: command.incarnation };
     let mut spec = Spec::new(whose.key()?, argv);
+    // What prepares the machine needs no controller.
+    spec.leased = matches!(command.subject, Subject::Attempt(_));
     spec.env = environment(layout, names, command);
     spec.cwd = place.join("wd");
     spec.stdout = Some(place.join("stdout.txt"));

@@ -39,6 +39,8 @@ use std::process::ExitCode;
 
 /// Most threads that the agent works on: transfers fill a network with these, and the rest is for tasks.
 const WORKERS_MAX: usize = 4;
+/// Threads for what keeps the node's lease: the session and the way to the supervisor, beside the loop itself.
+const KEEPERS: usize = 2;
 /// Exit code for settings that cannot be used.
 const USAGE: u8 = 2;
 
@@ -54,19 +56,30 @@ fn main() -> ExitCode {
             Err(error) => complain(&error, 1),
         };
     }
-    if let Err(error) = muster_runtime::telemetry::start(&config.log) {
-        return complain(&error, USAGE);
-    }
+    // Neither the lease nor a task may wait for a log.
+    let _last_lines = match muster_runtime::telemetry::start_apart(&config.log) {
+        Ok(thread) => thread,
+        Err(error) => return complain(&error, USAGE),
+    };
     muster_runtime::tls::install_provider();
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = processors.min(WORKERS_MAX);
-    let runtime =
-        match tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => return complain(&error, 1),
-        };
-    let outcome = runtime.block_on(node::run(config));
+    // Whoever reads and writes files may block its thread; what keeps the lease runs where nobody does.
+    let threads = |count, name| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(count)
+            .thread_name(name)
+            .enable_all()
+            .build()
+    };
+    let (runtime, work) = match threads(KEEPERS, "lease").and_then(|own| Ok((own, threads(workers, "work")?)))
+    {
+        Ok(both) => both,
+        Err(error) => return complain(&error, 1),
+    };
+    let outcome = runtime.block_on(node::run(config, work.handle().clone()));
     // Tasks that block on a dead disk may not keep the process from ending.
+    work.shutdown_background();
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -34,6 +34,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// First and longest wait between tries to join or renew.
@@ -47,8 +48,8 @@ const SYS_RESOURCE: u64 = 1 << 24;
 /// Session events that wait for the loop.
 const EVENTS_MAX: usize = 256;
 
-/// Runs the node until it is told to stop or to leave.
-pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+/// Runs the node until it is told to stop or to leave. What may block runs on `work`, what keeps the lease where this is called.
+pub(crate) async fn run(config: Config, work: Handle) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
     let layout = Layout::open(&config.root)?;
     let _lock = lock(&layout)?;
@@ -79,7 +80,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         return joined.map(drop);
     };
     let ended =
-        drive(&config, &layout, &machine, means, identity, custody.clone(), words, health, &shutdown).await?;
+        drive(&config, &layout, &machine, means, identity, custody.clone(), words, health, &shutdown, work)
+            .await?;
     match ended {
         Ended::TasksStay => tracing::info!("stopping; tasks go on under their supervisor"),
         Ended::TasksGone => {
@@ -152,6 +154,7 @@ async fn drive(
     words: mpsc::Receiver<Word>,
     health: Health,
     shutdown: &Shutdown,
+    work: Handle,
 ) -> anyhow::Result<Ended> {
     let Means { ground, limits, facts } = means;
     let (channel, link) = Link::new();
@@ -184,15 +187,16 @@ async fn drive(
         ready_file: config.ready_file.clone(),
         stop_tasks_on_exit: config.stop_tasks_on_exit,
         inputs: inputs_sender.clone(),
+        work: work.clone(),
     };
     let driver = Driver::load(parts, journal::read(layout.agent())?)?;
-    let looking = tokio::spawn(disk::monitor(Arc::clone(layout.disks()), inputs_sender.clone()));
+    let looking = work.spawn(disk::monitor(Arc::clone(layout.disks()), inputs_sender.clone()));
     let settings = HealthSettings {
         root: layout.root().to_owned(),
         reserve_bytes: config.disk_reserve_bytes,
         skew_max: config.clock_skew_max,
     };
-    let watching = tokio::spawn(health::watch(health, settings, Arc::clone(layout.disks()), inputs_sender));
+    let watching = work.spawn(health::watch(health, settings, Arc::clone(layout.disks()), inputs_sender));
     let (events_sender, events) = mpsc::channel(EVENTS_MAX);
     let (newest, identity) = watch::channel(Arc::new(identity));
     let session = tokio::spawn(session::run(SessionSettings {
@@ -201,7 +205,7 @@ async fn drive(
         channel,
         events: events_sender,
     }));
-    let renewing = tokio::spawn(keep_renewed(link, newest, layout.agent_path(), machine.machine_id.clone()));
+    let renewing = work.spawn(keep_renewed(link, newest, layout.agent_path(), machine.machine_id.clone()));
     let ended = driver.run(inputs, events, words, shutdown).await;
     session.abort();
     renewing.abort();

@@ -1,5 +1,9 @@
 //! The session: one stream to the controller at a time, made again with growing waits whenever it breaks.
 //!
+//! Nothing here waits without an end: connecting has its limit, and so has the first word of the controller ([`Pace`]). Waits and
+//! limits follow the length of the lease, so that a node whose stream broke, or died in silence, has another one well
+//! within it. That heartbeats have no answer is the core's to notice; it closes the session, and with it the connection.
+//!
 //! It carries messages and decides nothing: what comes is turned into the core's words and handed to the driver, what the driver
 //! says goes out. A part of a message that cannot be read is left out with a warning; both ends use the same
 //! conversions, so that is another version's doing.
@@ -26,10 +30,19 @@ use tonic::transport::Channel;
 
 /// Messages that wait to go out: reports are batched, so a queue this long means that the controller is stuck.
 const OUTGOING_MAX: usize = 256;
-/// First and longest wait between connections: quick after a restart of the controller, gentle in a longer absence.
-const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// A session that lived this long was a good one: the next wait is a short one again.
-const GOOD_SESSION: Duration = Duration::from_secs(10);
+/// First wait between connections: quick after a restart of the controller.
+const WAIT_MIN: Duration = Duration::from_millis(100);
+/// Parts of a lease that a wait between connections may last, and the longest wait.
+const WAIT_PARTS: u32 = 6;
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Parts of a lease that connecting may take at first, and again until the controller's first word.
+const PATIENCE_PARTS: u32 = 6;
+/// The bounds of that: less is no time for a handshake on a busy machine, and who needs more is not there.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), link::CONNECT_LIMIT);
+/// Parts of a lease that both may take after tries that failed, and the bounds of that: a controller that was just started
+/// hears all its nodes at once, and a try that goes nowhere holds up the next.
+const LATER_PARTS: u32 = 2;
+const LATER: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(20));
 
 /// What happens with the session.
 #[derive(Debug)]
@@ -59,6 +72,10 @@ pub(crate) enum Heard {
     LeaseGranted {
         sequence: u64,
         ttl: Duration,
+        /// The controller's clock, in microseconds since the epoch.
+        server_us: Option<i64>,
+        /// When this was heard, since the boot.
+        heard: Duration,
     },
     Assign(Vec<AttemptPlan>),
     Recall(Vec<AttemptId>),
@@ -87,16 +104,58 @@ pub(crate) struct SessionSettings {
     pub(crate) events: mpsc::Sender<SessionEvent>,
 }
 
+/// How long things may take and how long is waited, by the lease that the controller granted last.
+#[derive(Debug)]
+struct Pace {
+    lease_ttl: Option<Duration>,
+    waits: Backoff,
+    /// Tries in a row without a word of the controller: each is given twice the time of the one before.
+    failures: u32,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { lease_ttl: None, waits: Backoff::new(WAIT_MIN, WAIT_MAX), failures: 0 }
+    }
+
+    /// The controller has welcomed the node.
+    fn welcomed(&mut self, lease_ttl: Duration) {
+        if self.lease_ttl != Some(lease_ttl) {
+            self.lease_ttl = Some(lease_ttl);
+            self.waits = Backoff::new(WAIT_MIN, (lease_ttl / WAIT_PARTS).clamp(WAIT_MIN, WAIT_MAX));
+        }
+        self.waits.reset();
+        self.failures = 0;
+    }
+
+    /// How long a try that begins now may take until there is a connection, and again until the controller's first word.
+    fn patience(&self) -> Duration {
+        let part = |parts, (least, most): (Duration, Duration)| {
+            self.lease_ttl.map_or(most, |ttl| ttl / parts).clamp(least, most)
+        };
+        let grown = 2_u32.saturating_pow(self.failures);
+        part(PATIENCE_PARTS, PATIENCE).saturating_mul(grown).min(part(LATER_PARTS, LATER))
+    }
+
+    /// How long to wait after a session that broke.
+    fn wait(&mut self) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        self.waits.next_delay()
+    }
+}
+
 /// Keeps a session for as long as somebody listens.
 pub(crate) async fn run(settings: SessionSettings) {
-    let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+    let mut pace = Pace::new();
     for id in 1.. {
-        let begun = tokio::time::Instant::now();
-        let result = one(&settings, id).await;
+        let result = one(&settings, id, &mut pace).await;
         settings.channel.send_replace(None);
         match result {
-            Ok(()) => tracing::info!(session = id, "the controller ended the session"),
+            Ok(()) => tracing::info!(session = id, "the session has ended"),
             Err(End::NobodyListens) => return,
+            Err(End::Silent(limit)) => {
+                tracing::warn!(session = id, ?limit, "the controller does not answer; connecting anew");
+            }
             Err(End::Link(error)) => tracing::warn!(error = chain(&error), "cannot reach the controller"),
             Err(End::Status(status)) if is_unknown(&status) => {
                 tracing::warn!(reason = status.message(), "the controller does not know this node any more");
@@ -110,10 +169,7 @@ pub(crate) async fn run(settings: SessionSettings) {
         if settings.events.send(SessionEvent::Closed(id)).await.is_err() {
             return;
         }
-        if begun.elapsed() >= GOOD_SESSION {
-            backoff.reset();
-        }
-        tokio::time::sleep(backoff.next_delay()).await;
+        tokio::time::sleep(pace.wait()).await;
     }
 }
 
@@ -141,12 +197,18 @@ fn is_unknown(status: &Status) -> bool {
 enum End {
     Link(LinkError),
     Status(Status),
+    /// The controller has not said its first word within this.
+    Silent(Duration),
     NobodyListens,
 }
 
-async fn one(settings: &SessionSettings, id: SessionId) -> Result<(), End> {
+async fn one(settings: &SessionSettings, id: SessionId, pace: &mut Pace) -> Result<(), End> {
     let identity = Arc::clone(&settings.identity.borrow());
-    let (channel, mut node) = link::open(&settings.controller, &identity).await.map_err(End::Link)?;
+    let limit = pace.patience();
+    // Also when the limits within do not hold: a name that is not found, a handshake that hangs.
+    let opening = tokio::time::timeout(limit, link::open(&settings.controller, &identity, limit));
+    let opened = opening.await.map_err(|_elapsed| End::Silent(limit))?;
+    let (channel, mut node) = opened.map_err(End::Link)?;
     let (say, outgoing) = mpsc::channel(OUTGOING_MAX);
     let listens =
         |sent: Result<(), _>| sent.map_err(|_: mpsc::error::SendError<SessionEvent>| End::NobodyListens);
@@ -155,15 +217,27 @@ async fn one(settings: &SessionSettings, id: SessionId) -> Result<(), End> {
     let open = closed.clone().drop_guard();
     let asked = clock::since_boot();
     listens(settings.events.send(SessionEvent::Opened { id, say, open }).await)?;
-    let mut incoming = node.session(ReceiverStream::new(outgoing)).await.map_err(End::Status)?.into_inner();
+    let mut welcomed = false;
+    let silent = tokio::time::sleep(limit);
+    tokio::pin!(silent);
+    let mut incoming = tokio::select! {
+        opened = node.session(ReceiverStream::new(outgoing)) => opened.map_err(End::Status)?.into_inner(),
+        () = closed.cancelled() => return Ok(()),
+        () = &mut silent => return Err(End::Silent(limit)),
+    };
     settings.channel.send_replace(Some(channel));
     loop {
         let message = tokio::select! {
             message = incoming.message() => message.map_err(End::Status)?,
             () = closed.cancelled() => return Ok(()),
+            () = &mut silent, if !welcomed => return Err(End::Silent(limit)),
         };
         let Some(message) = message else { return Ok(()) };
         if let Some(heard) = message.body.and_then(|body| heard(body, asked)) {
+            if let Heard::Welcome { lease_ttl, .. } = &heard {
+                welcomed = true;
+                pace.welcomed(*lease_ttl);
+            }
             listens(settings.events.send(SessionEvent::Heard { id, heard }).await)?;
         }
     }
@@ -174,7 +248,9 @@ fn heard(body: Body, asked: Duration) -> Option<Heard> {
     Some(match body {
         Body::Welcome(welcome) => self::welcome(welcome, asked)?,
         Body::LeaseGranted(granted) => {
-            Heard::LeaseGranted { sequence: granted.sequence, ttl: span(granted.lease_ttl)? }
+            let server_us = granted.server_time.and_then(|time| micros(time.seconds, time.nanos));
+            let (sequence, ttl) = (granted.sequence, span(granted.lease_ttl)?);
+            Heard::LeaseGranted { sequence, ttl, server_us, heard: clock::since_boot() }
         }
         Body::Assign(assign) => Heard::Assign(readable(assign.plans)),
         Body::Recall(recall) => Heard::Recall(readable(recall.attempts)),
@@ -211,11 +287,14 @@ fn heard(body: Body, asked: Duration) -> Option<Heard> {
     })
 }
 
+/// Microseconds since the epoch.
+fn micros(seconds: i64, nanos: i32) -> Option<i64> {
+    seconds.checked_mul(1_000_000)?.checked_add(i64::from(nanos) / 1_000)
+}
+
 fn welcome(welcome: wire::Welcome, asked: Duration) -> Option<Heard> {
-    let clock = welcome.server_time.and_then(|time| {
-        let server_us = time.seconds.checked_mul(1_000_000)?.checked_add(i64::from(time.nanos) / 1_000)?;
-        Some(Anchor::new(server_us, asked, clock::since_boot()))
-    });
+    let server_us = welcome.server_time.and_then(|time| micros(time.seconds, time.nanos));
+    let clock = server_us.map(|server_us| Anchor::new(server_us, asked, clock::since_boot()));
     let verdict = |answer: wire::HeldAnswer| {
         let verdict = match answer.verdict() {
             wire::HeldVerdict::Keep => Verdict::Keep,
@@ -292,6 +371,31 @@ where
         Err(error) => {
             tracing::error!(%error, "a part of a message from the controller cannot be read; are both of one version?");
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_and_limits_fit_into_a_lease_and_grow_only_while_nobody_answers() {
+        let cases =
+            [(3_000, 1_000, 500, 2_000), (30_000, 5_000, 5_000, 15_000), (600_000, 10_000, 5_000, 20_000)];
+        for (ttl, patience, longest_wait, later) in cases {
+            let ttl = Duration::from_millis(ttl);
+            let mut pace = Pace::new();
+            assert_eq!(pace.patience(), link::CONNECT_LIMIT, "no lease is at stake yet");
+            pace.welcomed(ttl);
+            assert_eq!(pace.patience(), Duration::from_millis(patience));
+            for _ in 0..20 {
+                assert!(pace.wait() <= Duration::from_millis(longest_wait));
+            }
+            assert_eq!(pace.patience(), Duration::from_millis(later));
+            pace.welcomed(ttl);
+            assert_eq!(pace.patience(), Duration::from_millis(patience));
+            assert!(pace.wait() <= WAIT_MIN, "the first wait is a short one again");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! How many `/bin/true` a second the supervisor runs, beside the floor of plain posix_spawn in the same run; and what
-//! it costs to ask for the usage of attempts that run.
+//! it costs to ask for the usage of attempts that run, and for their keepers to hold the lease.
 //!
 //! Prints figures and never fails for slowness. `cargo bench -p muster-supervisor [-- COUNT]`
 
@@ -13,6 +13,7 @@ mod harness;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use muster_supervisor::request::USAGE_KEYS_MAX;
@@ -22,12 +23,22 @@ use harness::{Connection, World, key, spec};
 
 /// Attempts in flight: enough to keep two processors busy.
 const WINDOW: usize = 4;
+/// Seconds of the lease: more than anything here takes.
+const LEASE_SECONDS: u64 = 3_600;
+/// Seconds of a lease of which keepers see the end again and again, how often it is renewed (three times each), and
+/// the seconds that nodes have.
+const HELD_SECONDS: u64 = 3;
+const RENEWALS: usize = 12;
+const LEASE_USUAL_SECONDS: f64 = 30.0;
 /// Attempts that are asked for their usage.
 const ASKED: usize = 200;
 /// How often each is asked.
 const ROUNDS: usize = 20;
 /// What a thousand attempts that are asked every so many seconds cost of one processor.
 const SAMPLE_SECONDS: f64 = 30.0;
+
+/// Attempts that were started in all.
+static STARTED: AtomicUsize = AtomicUsize::new(0);
 
 fn main() {
     let count = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(4_000);
@@ -65,6 +76,36 @@ fn main() {
     }
     let limits = Limits { memory_bytes: Some(256 << 20), pids_max: Some(100), ..Limits::default() };
     sample(&limits);
+    hold();
+}
+
+/// Has sleeping attempts outlive one lease after the other, and says what that cost their keepers.
+#[allow(clippy::cast_precision_loss)]
+fn hold() {
+    let world = World::begin(true, false, &[]);
+    let mut agent = world.subscribe();
+    lease_for(&mut agent, HELD_SECONDS);
+    let start = |number| {
+        let task = spec(&format!("held-{number}"), &["sleep", "1000"]);
+        harness::parent_of(agent.start(&task).unwrap())
+    };
+    let keepers: Vec<_> = (0..ASKED).map(start).collect();
+    let sum = |of: fn(u32) -> f64| keepers.iter().map(|keeper| of(keeper.unsigned_abs())).sum::<f64>();
+    let renew = |agent: &mut Connection| {
+        let renewed = lease_for(agent, HELD_SECONDS) - HELD_SECONDS * 1_000_000 * 2 / 3;
+        harness::until("the next renewal is due", || boottime_us() > renewed);
+    };
+    // The first look, which comes sooner, is not counted.
+    renew(&mut agent);
+    renew(&mut agent);
+    let (used, woken) = (sum(cpu_seconds), sum(wakes));
+    (0..RENEWALS).for_each(|_| renew(&mut agent));
+    let each = (sum(cpu_seconds) - used) / (sum(wakes) - woken);
+    println!(
+        "{:8.1} µs  of a processor for a keeper in each lease: 1,000 and a lease of {LEASE_USUAL_SECONDS} s are {:.3} %",
+        each * 1e6,
+        each * 1_000.0 / LEASE_USUAL_SECONDS * 100.0
+    );
 }
 
 /// Asks for the usage of sleeping attempts, and says what that cost the supervisor.
@@ -72,6 +113,7 @@ fn main() {
 fn sample(limits: &Limits) {
     let world = World::begin(true, false, &[]);
     let mut agent = world.subscribe();
+    lease(&mut agent);
     let keys: Vec<AttemptKey> = (0..ASKED).map(|number| key(&format!("sleeper-{number}"))).collect();
     for name in &keys {
         let mut task = spec(name.as_str(), &["sleep", "1000"]);
@@ -105,6 +147,13 @@ fn cpu_seconds(pid: u32) -> f64 {
     text.split_whitespace().next().unwrap().parse::<u64>().unwrap() as f64 / 1e9
 }
 
+/// How often a process has waited.
+fn wakes(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
+    line.rsplit('\t').next().unwrap().parse().unwrap()
+}
+
 fn report(what: &str, count: usize, seconds: f64) {
     #[allow(clippy::cast_precision_loss)]
     let rate = count as f64 / seconds;
@@ -135,11 +184,30 @@ fn floor(count: usize) -> f64 {
     begun.elapsed().as_secs_f64()
 }
 
+/// Gives the node a lease, as every agent has one: what follows from it is part of each start.
+fn lease(agent: &mut Connection) {
+    lease_for(agent, LEASE_SECONDS);
+}
+
+/// One of so many seconds; gives its end.
+fn lease_for(agent: &mut Connection, seconds: u64) -> u64 {
+    let until_us = seconds * 1_000_000 + boottime_us();
+    assert_eq!(agent.call(&Request::Lease { until_us: Some(until_us) }), Ok(Reply::Leased));
+    until_us
+}
+
+/// Microseconds since boot.
+fn boottime_us() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
+    u64::try_from(now.tv_sec() * 1_000_000 + now.tv_nsec() / 1_000).unwrap()
+}
+
 fn supervised(world: &World, count: usize, limits: &Limits, files: bool) -> f64 {
     let mut agent = world.subscribe();
+    lease(&mut agent);
     let directory = tempfile::tempdir_in(world.path("")).unwrap().keep();
-    let start = |agent: &mut Connection, number: usize| {
-        let mut task = spec(&format!("bench-{number}"), &["/bin/true"]);
+    let start = |agent: &mut Connection, first: usize, number: usize| {
+        let mut task = spec(&format!("bench-{}", first + number), &["/bin/true"]);
         task.limits = limits.clone();
         if files {
             task.stdout = Some(directory.join(format!("{number}.out")));
@@ -147,8 +215,10 @@ fn supervised(world: &World, count: usize, limits: &Limits, files: bool) -> f64 
         }
         agent.post(&Request::Start(Box::new(task)));
     };
+    // No key is used twice: the last acknowledgements of the round before may still be on their way.
+    let first = STARTED.fetch_add(count, Ordering::Relaxed);
     let begun = Instant::now();
-    (0..WINDOW).for_each(|number| start(&mut agent, number));
+    (0..WINDOW).for_each(|number| start(&mut agent, first, number));
     let (mut next, mut ended, mut codes) = (WINDOW, 0, BTreeMap::new());
     while ended < count {
         match agent.receive().unwrap() {
@@ -156,7 +226,7 @@ fn supervised(world: &World, count: usize, limits: &Limits, files: bool) -> f64 
                 ended += 1;
                 *codes.entry(format!("{:?}", record.outcome)).or_insert(0) += 1;
                 if next < count {
-                    start(&mut agent, next);
+                    start(&mut agent, first, next);
                     next += 1;
                 }
                 agent.post(&Request::Acknowledge { keys: vec![key(record.key.as_str())] });

@@ -66,9 +66,15 @@ pub(crate) fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// Runs the plan; only a failure comes back, once it is reported.
-pub(crate) fn run(plan: &mut Plan<'_>, argv: &[*const libc::c_char], env: &[*const libc::c_char]) {
+/// Runs the plan; only a failure comes back, once it is reported, or silently that it may not begin any more.
+pub(crate) fn run(
+    plan: &mut Plan<'_>,
+    argv: &[*const libc::c_char],
+    env: &[*const libc::c_char],
+    may_begin: &dyn Fn() -> bool,
+) {
     let failure = match prepare(plan) {
+        Ok(()) if !may_begin() => return,
         Ok(()) => execute(&plan.programs, argv, env),
         Err(failure) => failure,
     };

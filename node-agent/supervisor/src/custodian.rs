@@ -34,6 +34,7 @@ use crate::spawn::Launcher;
 use crate::state_dir::StateDir;
 use crate::task::{Stage, Task};
 use crate::watch::Watch;
+use leasing::KeepersLease;
 
 /// Most attempts that are held, ended ones included: each has an exit slot, and their records fit in a few
 /// megabytes.
@@ -76,6 +77,7 @@ pub(crate) struct Custodian {
     last_number: u64,
     outbox: Vec<Outgoing>,
     stopping: Option<Stop>,
+    keepers_lease: KeepersLease,
 }
 
 /// A wish to exit.

@@ -44,6 +44,8 @@ pub struct Accepted {
     pub memory_bytes: Option<u64>,
     /// The number of its exit slot; `None` for one that was started by a build without keepers.
     pub slot: Option<u32>,
+    /// Whether it ends with the node's lease.
+    pub leased: bool,
 }
 
 /// The keeper of an attempt; of one without an exit slot, its main process.
@@ -165,13 +167,15 @@ impl Accepted {
             .optional("wall_clock_ms", self.wall_clock_ms)
             .number("grace_ms", self.grace_ms)
             .optional("memory_bytes", self.memory_bytes)
-            .optional("slot", self.slot);
+            .optional("slot", self.slot)
+            .flag("unleased", !self.leased);
         writer.finish()
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (mut key, mut boot_id, mut accepted_at_us, mut slot) = (None, None, None, None);
         let (mut grouped, mut wall_clock_ms, mut grace_ms, mut memory_bytes) = (false, None, 0, None);
+        let mut unleased = false;
         while let Some(field) = reader.next_field()? {
             match field.name {
                 "key" => key = Some(read_key(&field)?),
@@ -182,6 +186,7 @@ impl Accepted {
                 "grace_ms" => grace_ms = field.number()?,
                 "memory_bytes" => memory_bytes = Some(field.number()?),
                 "slot" => slot = Some(field.number()?),
+                "unleased" => unleased = field.flag()?,
                 _ => field.skip()?,
             }
         }
@@ -194,6 +199,7 @@ impl Accepted {
             grace_ms,
             memory_bytes,
             slot,
+            leased: !unleased,
         })
     }
 }
@@ -327,6 +333,7 @@ mod tests {
             grace_ms: 10,
             memory_bytes: Some(1 << 20),
             slot: Some(12),
+            leased: true,
         }
     }
 
@@ -347,7 +354,7 @@ mod tests {
             }),
         };
         let key = &attempt.accepted.key;
-        let other = accepted("job.task.1");
+        let other = Accepted { leased: false, ..accepted("job.task.1") };
         let bytes = [
             other.encode(),
             Accepted { wall_clock_ms: Some(77), ..attempt.accepted.clone() }.encode(),
@@ -377,8 +384,27 @@ mod tests {
             assert!(journal.whole_bytes <= length);
             assert_eq!(journal.damage.is_none(), journal.whole_bytes == length, "{length}");
             assert!(matches!(journal.damage, None | Some(DecodeError::Truncated)), "{length}");
+            // Space that was taken and never written: what a power cut may leave behind the cut.
+            let padded = Journal::decode(&[&bytes[..length], &[0; 700]].concat());
+            assert_eq!(
+                (padded.whole_bytes, &padded.attempts),
+                (journal.whole_bytes, &journal.attempts),
+                "{length}"
+            );
+            assert!(padded.damage.is_some());
             let again = Journal::decode(&bytes[..journal.whole_bytes]);
             assert_eq!((again.attempts, again.damage), (journal.attempts, None));
+        }
+    }
+
+    #[test]
+    fn garbage_costs_what_comes_behind_it_and_nothing_before() {
+        let (bytes, _) = whole();
+        for place in 0..bytes.len() {
+            let garbage = [&bytes[..place], &[0xff; 5], &bytes[(place + 5).min(bytes.len())..]].concat();
+            let (harmed, before) = (Journal::decode(&garbage), Journal::decode(&bytes[..place]));
+            assert!(harmed.whole_bytes >= before.whole_bytes, "{place}");
+            assert!(harmed.damage.is_some(), "{place}");
         }
     }
 

@@ -5,9 +5,9 @@
 //! is ordinary code.
 //!
 //! Map: `args` the command line; `state_dir` lock, socket and journals; `serve` the event loop, with `watch` and
-//! `client`; `custodian` what is held and what is done with it, with `task` one attempt in it; `spawn`, `birth`,
-//! `keeper`, `child` how one is started and kept, `isolate` separated, `footprint` kept small; `slots`, `reap`,
-//! `processes` how it ended; `cgroup` its limits; `expiry` the node's lease; `sys`, `clock`, `log` the ground.
+//! `client`; `custodian` what is held and done with it, `task` one attempt in it; `spawn`, `birth`, `keeper`, `child` how
+//! one is started and kept, `remains` ended by its keeper, `isolate` separated, `footprint` kept small; `slots`, `reap`,
+//! `processes` how it ended; `cgroup` its limits; `expiry` the lease, `lease_word` for keepers; `sys`, `clock`, `log`.
 //!
 //! Invariant: nothing here blocks but the wait in `serve`, and no thread is ever made.
 
@@ -24,9 +24,11 @@ mod expiry;
 mod footprint;
 mod isolate;
 mod keeper;
+mod lease_word;
 mod log;
 mod processes;
 mod reap;
+mod remains;
 mod serve;
 mod slots;
 mod spawn;

@@ -27,6 +27,9 @@ use crate::watch::{Ready, Token, Watch};
 const CLIENTS_MAX: usize = 16;
 /// Requests of one connection that are carried out before others get their turn.
 const REQUESTS_IN_A_ROW: usize = 32;
+/// Rounds of requests that are taken before the lease is looked at when it has rung: after this process was stopped, or
+/// waited for a disk, a renewal stands among what it has not read.
+const ROUNDS_BEFORE_LEASE: usize = 64;
 
 /// The supervisor's outside.
 pub(crate) struct Server {
@@ -70,9 +73,18 @@ impl Server {
             let deadline = self.custodian.next_look().map(|at| at.saturating_sub(now));
             let timeout = if unread { Some(0) } else { deadline };
             let ready = self.watch.wait(timeout)?;
-            self.take(&ready);
+            let lease_rang = self.take(&ready);
             self.custodian.look(monotonic_us());
             unread = self.take_requests();
+            if lease_rang {
+                for _ in 0..ROUNDS_BEFORE_LEASE {
+                    if !unread {
+                        break;
+                    }
+                    unread = self.take_requests();
+                }
+                self.custodian.lease_ready();
+            }
             let stop = self.custodian.may_exit();
             self.send();
             if stop {
@@ -82,8 +94,9 @@ impl Server {
         }
     }
 
-    fn take(&mut self, ready: &[Ready]) {
-        let mut signalled = false;
+    /// Takes what became ready; `true` if the lease has rung.
+    fn take(&mut self, ready: &[Ready]) -> bool {
+        let (mut signalled, mut lease_rang) = (false, false);
         for Ready { token, flags } in ready.iter().copied() {
             match token {
                 Token::Listener => self.accept(),
@@ -92,12 +105,13 @@ impl Server {
                 Token::Launch(number) => self.custodian.launch_ready(number),
                 Token::Process(number) => self.custodian.process_ready(number, flags),
                 Token::Memory(number) => self.custodian.memory_ready(number),
-                Token::Lease => self.custodian.lease_ready(),
+                Token::Lease => lease_rang = true,
             }
         }
         if signalled {
             self.take_signals();
         }
+        lease_rang
     }
 
     fn take_signals(&mut self) {

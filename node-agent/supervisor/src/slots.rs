@@ -29,8 +29,10 @@ const MAGIC: u64 = u64::from_le_bytes(*b"mustend1");
 /// Bits of a word of the map of places in use.
 const MAP_BITS: usize = 64;
 
-/// Bytes of the whole file.
-pub(crate) const FILE_BYTES: usize = PLACES * PLACE_BYTES;
+/// Bytes of all places; what follows them in the file is the lease (`lease_word.rs`).
+pub(crate) const PLACES_END: usize = PLACES * PLACE_BYTES;
+/// Bytes of the whole file: the lease has a page of its own, which no keeper writes.
+pub(crate) const FILE_BYTES: usize = PLACES_END + 4096;
 /// How many places there are: four for each of a thousand task slots, and the file has half a megabyte.
 pub(crate) const PLACES_MAX: u32 = 4096;
 /// The same as a number of things in memory, which it fits.
@@ -58,6 +60,9 @@ pub(crate) struct Slip {
 pub(crate) enum End {
     /// The main process has this wait status.
     Status(i32),
+    /// The same, and the keeper ended it, for the lease was over and nobody else did. A build from before this takes
+    /// it for lost.
+    LeaseEnded(i32),
     /// The program was never executed.
     NotExecuted,
 }
@@ -146,6 +151,7 @@ impl Slip {
         let (kind, status) = match self.end {
             End::Status(status) => (0, u64::from(status.cast_unsigned())),
             End::NotExecuted => (1, 0),
+            End::LeaseEnded(status) => (2, u64::from(status.cast_unsigned())),
         };
         let usage = &self.usage;
         // u64::MAX is what is not known.
@@ -180,9 +186,11 @@ impl Slip {
         if magic != MAGIC || found != nonce || sum != check(&words) {
             return None;
         }
+        let status = u32::try_from(status).ok()?.cast_signed();
         let end = match kind {
-            0 => End::Status(u32::try_from(status).ok()?.cast_signed()),
+            0 => End::Status(status),
             1 => End::NotExecuted,
+            2 => End::LeaseEnded(status),
             _ => return None,
         };
         let number = |value: u64| (value != u64::MAX).then_some(value);
@@ -223,7 +231,7 @@ mod tests {
         let key: AttemptKey = "job.task.1".parse().unwrap();
         let slot = Slot::new(3, &key, 1_000);
         assert_eq!(slot.read(file.as_fd()), None, "beyond the end of the file");
-        for end in [End::Status(23 << 8), End::Status(-1), End::NotExecuted] {
+        for end in [End::Status(23 << 8), End::Status(-1), End::NotExecuted, End::LeaseEnded(9)] {
             slot.write(file.as_fd(), &slip(end)).unwrap();
             assert_eq!(slot.read(file.as_fd()), Some(slip(end)));
         }

@@ -27,7 +27,8 @@ use crate::cgroup::Doors;
 use crate::child::{Identity, Plan, REPORT_BYTES, pointers};
 use crate::footprint::Layout;
 use crate::isolate::{self, Prepared};
-use crate::keeper::{Keeping, keep};
+use crate::keeper::{Keeping, Leash, keep};
+use crate::remains::Fence;
 use crate::slots::{Slot, Slots};
 
 /// Where programs are looked up if the task's environment has no PATH: what the C library uses then.
@@ -39,6 +40,16 @@ pub(crate) struct Launcher {
     null: OwnedFd,
     own_oom_score_adj: i16,
     layout: Layout,
+}
+
+/// What a keeper gets besides the task.
+#[derive(Debug)]
+pub(crate) struct Kept<'a> {
+    pub(crate) slots: &'a Slots,
+    pub(crate) slot: Slot,
+    /// The task's group, where there are groups.
+    pub(crate) fence: Option<Fence<'a>>,
+    pub(crate) leash: Leash,
 }
 
 /// A task between clone and exec.
@@ -79,13 +90,7 @@ impl Launcher {
     }
 
     /// Clones a keeper for a spec. It waits for [`Launch::go`].
-    pub(crate) fn launch(
-        &self,
-        spec: &Spec,
-        doors: &Doors,
-        slots: &Slots,
-        slot: Slot,
-    ) -> Result<Launch, Refusal> {
+    pub(crate) fn launch(&self, spec: &Spec, doors: &Doors, kept: &Kept<'_>) -> Result<Launch, Refusal> {
         let process_namespace = spec.isolation.process_namespace;
         let step = if process_namespace { LaunchStep::Namespaces } else { LaunchStep::Clone };
         let clone_failed =
@@ -99,11 +104,12 @@ impl Launcher {
         let (argv, env) = (pointers(&plan.argv), pointers(&plan.env));
         let title = format!("muster-keeper {}", spec.key);
         let keeping = Keeping {
-            slots: slots.file(),
-            slot,
+            slots: kept.slots.file(),
+            slot: kept.slot,
             group: doors.into.as_ref().map(AsFd::as_fd),
             process_namespace,
-            sweeps: doors.into.is_none() && doors.joins.is_empty(),
+            fence: kept.fence,
+            leash: kept.leash,
             layout: self.layout,
             title: title.as_bytes(),
         };

@@ -97,6 +97,8 @@ pub struct Spec {
     pub isolation: Isolation,
     /// How readily the kernel sacrifices the attempt when the whole node is out of memory, -1000 to 1000.
     pub oom_score_adj: i16,
+    /// Whether it runs under the node's lease and ends with it. What nobody would run elsewhere need not.
+    pub leased: bool,
 }
 
 impl Spec {
@@ -116,6 +118,7 @@ impl Spec {
             grace_ms: 0,
             isolation: Isolation::default(),
             oom_score_adj: 0,
+            leased: true,
         }
     }
 
@@ -229,7 +232,8 @@ impl Spec {
             .number("core_bytes", limits.core_bytes)
             .optional("open_files", limits.open_files)
             .number("grace_ms", self.grace_ms)
-            .number("oom_score_adj", self.oom_score_adj);
+            .number("oom_score_adj", self.oom_score_adj)
+            .flag("unleased", !self.leased);
         self.isolation.write(&mut writer);
         writer.finish()
     }
@@ -282,6 +286,7 @@ struct Draft {
     limits: Limits,
     grace_ms: u64,
     oom_score_adj: i16,
+    unleased: bool,
     isolation: Isolation,
 }
 
@@ -307,6 +312,7 @@ impl Draft {
             "open_files" => self.limits.open_files = Some(field.number()?),
             "grace_ms" => self.grace_ms = field.number()?,
             "oom_score_adj" => self.oom_score_adj = field.number()?,
+            "unleased" => self.unleased = field.flag()?,
             _ => self.isolation.take(field)?,
         }
         Ok(())
@@ -334,6 +340,7 @@ impl Draft {
             grace_ms: self.grace_ms,
             isolation: self.isolation,
             oom_score_adj: self.oom_score_adj,
+            leased: !self.unleased,
         })
     }
 }

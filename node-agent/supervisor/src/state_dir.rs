@@ -1,7 +1,7 @@
 //! The state directory: who may use it, and the files in it.
 //!
 //! `lock` keeps a second supervisor out, `layout` says where the groups are, `journal` holds what is known of
-//! attempts, `exits` how their keepers say that they ended, `lease` until when they may run, `supervisor.sock` is
+//! attempts, `exits` how their keepers say that they ended, and what these know of the lease, `lease` until when they may run, `supervisor.sock` is
 //! the socket. All are reached through a descriptor of the directory that was checked at start.
 //!
 //! Nothing is synced: records must survive the supervisor, not the machine; after a reboot attempts are lost
@@ -11,7 +11,7 @@ use std::error::Error;
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,7 @@ use muster_supervisor::lease::Lease;
 use crate::cgroup::{Controllers, Place, Version};
 use crate::log;
 use crate::slots::{self, Slots};
+use crate::sys::write_in_place;
 
 const JOURNAL: &str = "journal";
 const LEASE: &str = "lease";
@@ -170,9 +171,16 @@ impl StateDir {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(&self.root, EXITS, flags, PRIVATE).map_err(failed("open"))?;
         let bytes = libc::off_t::try_from(slots::FILE_BYTES).map_err(|_| failed("size")(Errno::EFBIG))?;
-        let taken = fstat(&file).map_err(failed("look at"))?.st_size >= bytes;
-        // Not again, for where a file system cannot do it the C library writes, and keepers may write, too.
-        if !taken && let Err(errno) = posix_fallocate(&file, 0, bytes) {
+        let taken = fstat(&file).map_err(failed("look at"))?.st_size;
+        if taken == 0 {
+            // Best effort: the file system that needs it has it.
+            let _ = write_in_place(file.as_fd());
+        }
+        // Only what is missing, for where a file system cannot do it the C library writes, and keepers may write,
+        // too.
+        if taken < bytes
+            && let Err(errno) = posix_fallocate(&file, taken, bytes - taken)
+        {
             // A disk that is full at this moment must not keep running tasks from being taken over.
             log::warn("cannot take the space of the exit slots", &[("error", &errno)]);
         }
@@ -208,8 +216,10 @@ impl StateDir {
                     "the journal is damaged; what can be read is kept",
                     &[("damage", damage), ("copy", &aside)],
                 );
-                let copy = self.replace(&aside, &bytes);
-                copy.map_err(|errno| failed("copy")(errno.into()))?;
+                if let Err(errno) = self.replace(&aside, &bytes) {
+                    // For people to look at; running tasks matter more.
+                    log::warn("cannot keep a copy of the damaged journal", &[("error", &errno)]);
+                }
             }
         }
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;

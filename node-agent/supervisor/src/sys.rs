@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::unistd::dup2_stdin;
+use nix::unistd::{dup2_stdin, dup2_stdout};
 
 /// A child that has ended and is reaped.
 pub(crate) struct Reaped {
@@ -20,21 +20,12 @@ pub(crate) struct Reaped {
 /// Reaps one ended child, whichever it is; `Ok(None)` if children are left and none has ended,
 /// [`Errno::ECHILD`] if there is none at all.
 pub(crate) fn reap_any() -> Result<Option<Reaped>, Errno> {
-    wait_for_any(libc::WNOHANG)
-}
-
-/// The same, and waits until one has ended.
-pub(crate) fn wait_any() -> Result<Option<Reaped>, Errno> {
-    wait_for_any(0)
-}
-
-fn wait_for_any(flags: libc::c_int) -> Result<Option<Reaped>, Errno> {
     loop {
         let mut status = 0;
         // SAFETY: rusage is plain numbers, for which all zeroes is a value.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: both pointers are to live locals of the types that wait4(2) fills.
-        let pid = unsafe { libc::wait4(-1, &raw mut status, flags | libc::__WALL, &raw mut usage) };
+        let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG | libc::__WALL, &raw mut usage) };
         match Errno::result(pid) {
             Ok(0) => return Ok(None),
             Ok(pid) => return Ok(Some(Reaped { pid, status, usage })),
@@ -54,19 +45,65 @@ pub(crate) fn block_signals() {
     }
 }
 
-/// Waits until a child ends, which must be a blocked signal, or the time is over.
-pub(crate) fn await_child(milliseconds: u32) {
-    let time = libc::timespec {
+/// Waits until a child ends, somebody else sends SIGCHLD, or an [`Alarm`] rings, all of which must be blocked signals;
+/// or for so many milliseconds, without time spent suspended.
+pub(crate) fn await_event(milliseconds: Option<u32>) {
+    let time = milliseconds.map(|milliseconds| libc::timespec {
         tv_sec: (milliseconds / 1_000).into(),
         tv_nsec: (milliseconds % 1_000 * 1_000_000).into(),
-    };
-    // SAFETY: the set is made by sigemptyset before it is read, and both pointers are to live locals. Why the
-    // wait ended does not matter: the caller looks.
+    });
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the set is made by sigemptyset before it is read, and the time is a live local or none, which is for
+    // ever. Why the wait ended does not matter: the caller looks.
     unsafe {
-        let mut children: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut children);
-        libc::sigaddset(&raw mut children, libc::SIGCHLD);
-        libc::sigtimedwait(&raw const children, std::ptr::null_mut(), &raw const time);
+        let mut events: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut events);
+        libc::sigaddset(&raw mut events, libc::SIGCHLD);
+        libc::sigaddset(&raw mut events, libc::SIGALRM);
+        libc::sigtimedwait(&raw const events, std::ptr::null_mut(), time);
+    }
+}
+
+/// A timer of this process that counts time spent suspended, and sends SIGALRM.
+///
+/// A descriptor would cost three system calls more, for its making and to wait for it beside the children. The
+/// system calls themselves are made, for the C library may allocate.
+#[derive(Debug)]
+pub(crate) struct Alarm(libc::c_int);
+
+impl Alarm {
+    /// Makes one that does not ring.
+    pub(crate) fn new() -> Result<Self, Errno> {
+        // SAFETY: sigevent is plain data, for which all zeroes is a value.
+        let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+        event.sigev_notify = libc::SIGEV_SIGNAL;
+        event.sigev_signo = libc::SIGALRM;
+        let mut id: libc::c_int = 0;
+        // SAFETY: both pointers are to live locals of the types that timer_create(2) reads and fills; a signal that
+        // is only ever waited for runs no code.
+        let result = unsafe {
+            libc::syscall(libc::SYS_timer_create, libc::CLOCK_BOOTTIME, &raw mut event, &raw mut id)
+        };
+        Errno::result(result).map(|_| Self(id))
+    }
+
+    /// Rings once at a time in microseconds of `CLOCK_BOOTTIME`, at once if it has passed, in place of the time that
+    /// was set before.
+    pub(crate) fn ring_at(&self, micros: u64) -> Result<(), Errno> {
+        // A time too far for the kernel's type becomes the furthest; zero would disarm.
+        let seconds = libc::time_t::try_from(micros / 1_000_000).unwrap_or(libc::time_t::MAX);
+        let nanos = libc::c_long::try_from(micros.max(1) % 1_000_000 * 1_000).unwrap_or(0);
+        let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let time = libc::itimerspec {
+            it_interval: none,
+            it_value: libc::timespec { tv_sec: seconds, tv_nsec: nanos },
+        };
+        let nowhere = std::ptr::null_mut::<libc::itimerspec>();
+        // SAFETY: the id is of a timer of this process, the time a live local; the old time is not asked for.
+        let result = unsafe {
+            libc::syscall(libc::SYS_timer_settime, self.0, libc::TIMER_ABSTIME, &raw const time, nowhere)
+        };
+        Errno::result(result).map(drop)
     }
 }
 
@@ -75,16 +112,27 @@ pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     close_range(first, libc::CLOSE_RANGE_CLOEXEC)
 }
 
-/// Closes every descriptor but one, which it gives under another number.
+/// Closes every descriptor but one or two, which it gives under other numbers.
 ///
-/// The caller must drop nothing that holds a descriptor afterwards.
-pub(crate) fn hold_only(held: BorrowedFd<'_>) -> Result<BorrowedFd<'static>, Errno> {
-    let moved = dup2_stdin(held);
-    let first = if moved.is_ok() { 1 } else { 0 };
-    close_range(first, 0)?;
+/// Both must be above 2, as they are in a process whose standard streams are open. The caller must drop nothing that
+/// holds a descriptor afterwards.
+pub(crate) fn hold_only(
+    first: BorrowedFd<'_>,
+    second: Option<BorrowedFd<'_>>,
+) -> Result<(BorrowedFd<'static>, Option<BorrowedFd<'static>>), Errno> {
+    let moved = dup2_stdin(first).and_then(|()| second.map_or(Ok(()), dup2_stdout));
+    let held = if moved.is_err() {
+        0
+    } else if second.is_none() {
+        1
+    } else {
+        2
+    };
+    close_range(held, 0)?;
     moved?;
-    // SAFETY: it was just made, and nothing closes it: this process opens nothing before it and drops nothing.
-    Ok(unsafe { BorrowedFd::borrow_raw(libc::STDIN_FILENO) })
+    // SAFETY: they were just made, and nothing closes them: this process opens nothing before them and drops nothing.
+    let given = |number| unsafe { BorrowedFd::borrow_raw(number) };
+    Ok((given(libc::STDIN_FILENO), second.map(|_| given(libc::STDOUT_FILENO))))
 }
 
 fn close_range(first: u32, flags: u32) -> Result<(), Errno> {
@@ -127,6 +175,22 @@ pub(crate) fn pidfd_exit_status(pidfd: BorrowedFd<'_>) -> Result<Option<i32>, Er
     let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
     Errno::result(result)?;
     Ok((info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
+}
+
+/// Has an empty file written in place for ever, where its file system would copy on each write and so could run out
+/// of space (btrfs). Others do so anyhow, or cannot, and say that.
+pub(crate) fn write_in_place(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    /// `FS_NOCOW_FL` of linux/fs.h.
+    const NO_COPIES: libc::c_int = 0x0080_0000;
+    // The requests' numbers speak of a long, the kernel reads and writes an int.
+    let mut flags: libc::c_int = 0;
+    // SAFETY: the kernel writes an int, a live local.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &raw mut flags) };
+    Errno::result(result)?;
+    flags |= NO_COPIES;
+    // SAFETY: the kernel reads an int, a live local.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags) };
+    Errno::result(result).map(drop)
 }
 
 /// Ends a child at once, without running any handler.

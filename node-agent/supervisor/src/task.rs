@@ -51,6 +51,8 @@ pub(crate) struct Task {
     pub(crate) grace_ms: u64,
     /// Whether it has a memory limit.
     pub(crate) memory_limited: bool,
+    /// Whether it ends with the node's lease.
+    pub(crate) leased: bool,
     /// The first reason to end it.
     pub(crate) ended_by: Option<EndedBy>,
     /// Its documents in the journal, kept for when that is rewritten.
@@ -131,21 +133,24 @@ pub(crate) struct MainEnd {
     /// Microseconds since the epoch.
     pub(crate) ended_at_us: i64,
     pub(crate) usage: Usage,
+    /// Whether its keeper ended it, at the end of a lease at which nobody else did.
+    pub(crate) lease_ended: bool,
 }
 
 impl MainEnd {
     /// What a keeper says.
     pub(crate) fn told(slip: &Slip) -> Self {
         let outcome = match slip.end {
-            End::Status(status) => reap::outcome(status),
+            End::Status(status) | End::LeaseEnded(status) => reap::outcome(status),
             End::NotExecuted => Outcome::Lost { reason: LostReason::LaunchInterrupted },
         };
-        Self { outcome, ended_at_us: slip.ended_at_us, usage: slip.usage }
+        let lease_ended = matches!(slip.end, End::LeaseEnded(_));
+        Self { outcome, ended_at_us: slip.ended_at_us, usage: slip.usage, lease_ended }
     }
 
     /// What was found out just now.
     pub(crate) fn found(outcome: Outcome, usage: Usage) -> Self {
-        Self { outcome, ended_at_us: wall_us(), usage }
+        Self { outcome, ended_at_us: wall_us(), usage, lease_ended: false }
     }
 
     /// It ended, and how cannot be known.
@@ -211,6 +216,13 @@ impl Task {
     pub(crate) fn limit_wall_clock(&mut self, wall_clock_ms: Option<u64>) {
         let end = |ms: u64| self.started_monotonic_us.saturating_add(ms.saturating_mul(1_000));
         self.due.wall_clock = wall_clock_ms.map(end);
+    }
+
+    /// Takes note of what its keeper says of the reason; the first reason stays.
+    pub(crate) fn note_reason(&mut self, end: &MainEnd) {
+        if end.lease_ended {
+            self.ended_by.get_or_insert(EndedBy::LeaseEnded);
+        }
     }
 
     /// Whether its main process may still run.

@@ -203,6 +203,7 @@ fn journal() -> Vec<u8> {
         grace_ms: 5_000,
         memory_bytes: Some(512 << 20),
         slot: None,
+        leased: true,
     };
     let passing = Accepted {
         key: "passing".parse().unwrap(),
@@ -239,6 +240,7 @@ fn journal_of_a_lease() -> Vec<u8> {
         grace_ms: 0,
         memory_bytes: None,
         slot: None,
+        leased: true,
     };
     let ending = Ending { ended_by: EndedBy::LeaseEnded, kill_at_us: 987_700_000 };
     [accepted.encode(), ending.encode(&accepted.key), records()[5].encode()].concat()
@@ -255,9 +257,18 @@ fn journal_of_a_slot() -> Vec<u8> {
         grace_ms: 0,
         memory_bytes: None,
         slot: Some(77),
+        leased: true,
     };
     let started = Started { pid: 4_321, start_ticks: 1, started_at_us: 2, started_monotonic_us: 3 };
     [accepted.encode(), started.encode(&accepted.key)].concat()
+}
+
+/// One that runs without a lease as it is in a journal.
+fn journal_of_a_start_task() -> Vec<u8> {
+    let journal = Journal::decode(&journal_of_a_slot());
+    let accepted = journal.attempts.into_values().next().unwrap().accepted;
+    assert!(accepted.leased, "so it was for all before there was a choice");
+    Accepted { leased: false, ..accepted }.encode()
 }
 
 /// A spec with every kind of isolation.
@@ -296,6 +307,8 @@ fn samples() -> Vec<(String, Vec<u8>)> {
         ("spec-isolation".to_owned(), isolated_spec().encode()),
         ("journal-lease".to_owned(), journal_of_a_lease()),
         ("journal-slot".to_owned(), journal_of_a_slot()),
+        ("spec-unleased".to_owned(), Spec { leased: false, ..full_spec() }.encode()),
+        ("journal-unleased".to_owned(), journal_of_a_start_task()),
     ];
     let kind = |bytes: &[u8]| String::from_utf8_lossy(bytes).split(' ').next().unwrap().to_owned();
     let mut add = |name: &str, all: Vec<Vec<u8>>| {

@@ -28,9 +28,10 @@ pub fn folder() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// `target/debug` for a test that runs as `target/debug/deps/name-hash`.
+/// `target/debug` for a test that runs as `target/debug/deps/name-hash`, and for a program that runs as `target/debug/name`.
 fn beside_this_test() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe().context("cannot see the path of this test")?;
-    let profile = test.parent().and_then(|deps| deps.parent());
+    let folder = test.parent();
+    let profile = folder.filter(|folder| !folder.ends_with("deps")).or(folder.and_then(|deps| deps.parent()));
     profile.map(PathBuf::from).with_context(|| format!("{} lies in no target folder", test.display()))
 }

@@ -13,6 +13,7 @@ pub struct Cluster {
     pub(crate) agent_flags: Vec<String>,
     pub(crate) pool_flags: Vec<String>,
     pub(crate) disk_megabytes: Option<u32>,
+    pub(crate) node_listen: String,
 }
 
 impl Cluster {
@@ -27,6 +28,7 @@ impl Cluster {
             agent_flags: Vec::new(),
             pool_flags: Vec::new(),
             disk_megabytes: None,
+            node_listen: "127.0.0.1:0".to_owned(),
         }
     }
 
@@ -62,6 +64,13 @@ impl Cluster {
     #[must_use]
     pub fn pool_flags(mut self, flags: &[&str]) -> Self {
         self.pool_flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        self
+    }
+
+    /// Where the controller listens for nodes, `HOST:PORT`, with port 0 for one of its choice; only in a split cluster.
+    #[must_use]
+    pub fn node_listen(mut self, address: &str) -> Self {
+        self.node_listen = address.to_owned();
         self
     }
 

@@ -119,6 +119,16 @@ impl Daemon {
         self.wait(crate::wait::SOON).map(drop)
     }
 
+    /// Kills it as `kill -9` does unless it has ended already.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn end(&mut self) -> anyhow::Result<()> {
+        // One that has ended meanwhile is as good.
+        let _ = self.child.kill();
+        self.wait(crate::wait::SOON).map(drop)
+    }
+
     /// Asks it to stop with SIGTERM and waits.
     ///
     /// # Errors

@@ -7,18 +7,26 @@
 use crate::leftovers::remove_all;
 use crate::tmpfs::Tmpfs;
 use anyhow::Context;
+use std::any::Any;
+use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// A folder that ends what lives in it.
-#[derive(Debug)]
 pub(crate) struct Home {
     path: PathBuf,
     /// Detached after everything that worked on them has ended, before the folder goes.
-    disks: Vec<Tmpfs>,
+    disks: Vec<Box<dyn Any + Send>>,
+    is_quiet: bool,
     _folder: TempDir,
+}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Home({})", self.path.display())
+    }
 }
 
 impl Home {
@@ -31,7 +39,7 @@ impl Home {
         // Tasks of any user write here: ledgers, marks, what a test wants to see outside of the task's folder.
         fs::create_dir(path.join("shared"))?;
         open_to_all(&path.join("shared"), 0o777)?;
-        Ok(Self { path, disks: Vec::new(), _folder: folder })
+        Ok(Self { path, disks: Vec::new(), is_quiet: false, _folder: folder })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -40,8 +48,18 @@ impl Home {
 
     /// Puts a folder of the home on a small file system of its own.
     pub(crate) fn mount(&mut self, folder: &Path, megabytes: u32) -> anyhow::Result<()> {
-        self.disks.push(Tmpfs::mount(folder, megabytes)?);
+        self.disks.push(Box::new(Tmpfs::mount(folder, megabytes)?));
         Ok(())
+    }
+
+    /// Keeps something until everything that works in the folder has ended.
+    pub(crate) fn hold(&mut self, thing: Box<dyn Any + Send>) {
+        self.disks.push(thing);
+    }
+
+    /// Shows no logs at the end.
+    pub(crate) fn quiet(&mut self) {
+        self.is_quiet = true;
     }
 
     /// The folder that tasks of any user and isolation may write to.
@@ -68,7 +86,9 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         let removed = remove_all(&self.path);
-        self.print_logs();
+        if !self.is_quiet {
+            self.print_logs();
+        }
         self.disks.clear();
         if std::thread::panicking() {
             return;

@@ -6,6 +6,7 @@
 use crate::binaries;
 use crate::cluster::Cluster;
 use crate::daemon::Daemon;
+use crate::disguise::{Disguise, Who, wrapped};
 use crate::home::Home;
 use crate::leftovers::{Leftovers, own_name};
 use crate::user::{User, word};
@@ -14,6 +15,7 @@ use anyhow::{Context, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Deref;
@@ -55,6 +57,10 @@ pub struct Split {
     builds: Vec<PathBuf>,
     /// How often the machine of each node was rebooted.
     boots: BTreeMap<usize, u32>,
+    /// How the commands of the daemons are dressed.
+    disguise: Disguise,
+    /// Nodes that are told another way to the controller than its own address.
+    routes: BTreeMap<usize, String>,
     user: User,
     home: Home,
 }
@@ -65,42 +71,88 @@ impl Cluster {
     /// # Errors
     /// With the logs, when it does not get ready.
     pub fn split(&self) -> anyhow::Result<Split> {
-        Split::start(self)
+        let mut split = self.prepare()?;
+        split.begin()?;
+        Ok(split)
+    }
+
+    /// Makes the folder of a cluster and starts nothing in it yet: see [`Split::begin`].
+    ///
+    /// # Errors
+    /// When the folder cannot be made or the programs are missing.
+    pub fn prepare(&self) -> anyhow::Result<Split> {
+        Split::prepare(self)
     }
 }
 
 impl Split {
-    fn start(wanted: &Cluster) -> anyhow::Result<Self> {
+    fn prepare(wanted: &Cluster) -> anyhow::Result<Self> {
         let home = Home::new()?;
         let user = User {
             binaries: binaries::folder()?,
             folder: home.path().to_path_buf(),
             environment: Default::default(),
         };
-        let mut split = Self {
+        Ok(Self {
             agents: Vec::new(),
             controller: None,
             wanted: wanted.clone(),
             ready: None,
             builds: Vec::new(),
             boots: BTreeMap::new(),
+            disguise: Disguise::default(),
+            routes: BTreeMap::new(),
             user,
             home,
-        };
-        split.start_controller()?;
+        })
+    }
+
+    /// Starts everything for the first time, as [`Cluster::split`] does.
+    ///
+    /// # Errors
+    /// With the logs, when it does not get ready.
+    pub fn begin(&mut self) -> anyhow::Result<()> {
+        let wanted = self.wanted.clone();
+        self.start_controller()?;
         let (nodes, slots) = (wanted.nodes.to_string(), wanted.slots.to_string());
         let pool = ["pool", "create", "default", "--nodes", &nodes, "--slots", &slots];
         let flags: Vec<&str> = wanted.pool_flags.iter().map(String::as_str).collect();
-        split.ok(&[&pool[..], &flags[..]].concat())?;
+        self.ok(&[&pool[..], &flags[..]].concat())?;
         for number in 0..usize::try_from(wanted.nodes)? {
             if let Some(megabytes) = wanted.disk_megabytes {
-                let root = split.agent_root(number);
-                split.home.mount(&root, megabytes)?;
+                let root = self.agent_root(number);
+                self.home.mount(&root, megabytes)?;
             }
-            split.add_agent("default")?;
+            self.add_agent("default")?;
         }
-        split.wait_for_nodes("default", usize::try_from(wanted.nodes)?)?;
-        Ok(split)
+        self.wait_for_nodes("default", usize::try_from(wanted.nodes)?)
+    }
+
+    /// Dresses the daemons' commands from their next start on, over what they wear already.
+    pub fn disguise(&mut self, dress: impl Fn(Who, Command) -> Command + Send + Sync + 'static) {
+        self.disguise.add(dress);
+    }
+
+    /// Has an agent go another way to the controller from its next start on: the address of a proxy as `https://HOST:PORT`.
+    pub fn route(&mut self, number: usize, node_endpoint: String) {
+        self.routes.insert(number, node_endpoint);
+    }
+
+    /// Keeps something that is dropped after every process of the cluster has ended and before its folder goes: a disk that a
+    /// folder of it lies on, a program that runs for it.
+    pub fn hold(&mut self, thing: impl Any + Send) {
+        self.home.hold(Box::new(thing));
+    }
+
+    /// Keeps the logs to itself when the cluster is dropped: for who has kept them already.
+    pub fn quiet(&mut self) {
+        self.home.quiet();
+    }
+
+    /// Where the daemons' logs are.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.home.path().join("logs")
     }
 
     /// Starts another agent, which joins a pool; its number.
@@ -134,6 +186,7 @@ impl Split {
         let _ = fs::remove_file(&ready_file);
         let mut command = self.controller_command();
         command.arg("--ready-file").arg(&ready_file);
+        let mut command = self.disguise.put_on(Who::Controller, command);
         let mut daemon = Daemon::start(&mut command, &self.home.log("controller"))?;
         let ready = daemon.wait_while_running(SOON, "the controller to be ready", |_| {
             Ok(fs::read(&ready_file).ok().and_then(|bytes| serde_json::from_slice::<Ready>(&bytes).ok()))
@@ -147,11 +200,12 @@ impl Split {
     /// The command that runs the controller on its folder and, once they are known, its ports.
     #[must_use]
     pub fn controller_command(&self) -> Command {
-        let address = |endpoint: Option<&String>| {
-            endpoint.and_then(|url| url.strip_prefix("https://")).unwrap_or("127.0.0.1:0").to_owned()
+        let address = |endpoint: Option<&String>, first: &str| {
+            endpoint.and_then(|url| url.strip_prefix("https://")).unwrap_or(first).to_owned()
         };
-        let listen = address(self.ready.as_ref().map(|ready| &ready.endpoint));
-        let node_listen = address(self.ready.as_ref().map(|ready| &ready.node_endpoint));
+        let listen = address(self.ready.as_ref().map(|ready| &ready.endpoint), "127.0.0.1:0");
+        let node_listen =
+            address(self.ready.as_ref().map(|ready| &ready.node_endpoint), &self.wanted.node_listen);
         let mut command = Command::new(self.user.binaries.join("muster-controller"));
         command.arg("--data-dir").arg(self.controller_folder());
         command
@@ -219,11 +273,12 @@ impl Split {
     /// When it cannot be started.
     pub fn start_agent(&mut self, number: usize) -> anyhow::Result<()> {
         let token = self.home.path().join(format!("token-{number}"));
-        let mut command = self.agent_command(&self.agent_root(number))?;
+        let mut command = self.agent_command_over(&self.agent_root(number), self.routes.get(&number))?;
         command.arg("--token-file").arg(token);
         if self.boots.contains_key(&number) {
             command = in_another_boot(&command, &self.boot_file(number));
         }
+        let mut command = self.disguise.put_on(Who::Agent(number), command);
         let daemon = Daemon::start(&mut command, &self.home.log(&format!("agent-{number}")))?;
         let place = self.agents.get_mut(number).with_context(|| format!("there is no agent {number}"))?;
         ensure!(place.is_none(), "agent {number} runs already");
@@ -236,9 +291,14 @@ impl Split {
     /// # Errors
     /// When the controller has never been ready.
     pub fn agent_command(&self, root: &Path) -> anyhow::Result<Command> {
+        self.agent_command_over(root, None)
+    }
+
+    fn agent_command_over(&self, root: &Path, route: Option<&String>) -> anyhow::Result<Command> {
+        let endpoint = route.unwrap_or(&self.ready()?.node_endpoint);
         let binaries = self.builds.last().unwrap_or(&self.user.binaries);
         let mut command = Command::new(binaries.join("muster-agent"));
-        command.arg("--root").arg(root).args(["--controller", &self.ready()?.node_endpoint]);
+        command.arg("--root").arg(root).args(["--controller", endpoint]);
         // Groups of our own, so that what is left of them can be told from everybody else's.
         command.arg("--cgroup-root").arg(self.home.path().file_name().unwrap_or_default());
         // What a test wants to see outside of a task's folder is written there, at every level of isolation.
@@ -310,13 +370,46 @@ impl Split {
     /// # Errors
     /// When something does not end or the agent cannot be started.
     pub fn reboot_machine(&mut self, number: usize) -> anyhow::Result<()> {
-        self.kill_agent(number)?;
-        crate::leftovers::end_processes(&self.agent_root(number))?;
+        self.end_machine(number)?;
+        self.boot_machine(number)
+    }
+
+    /// The first half of a reboot: every process of a node is gone, its agent too if it still ran.
+    ///
+    /// # Errors
+    /// When something does not end.
+    pub fn end_machine(&mut self, number: usize) -> anyhow::Result<()> {
+        self.end_agent(number)?;
+        crate::leftovers::end_processes(&self.agent_root(number))
+    }
+
+    /// The second half of a reboot: the agent starts under another boot id. It takes root.
+    ///
+    /// # Errors
+    /// When the agent cannot be started.
+    pub fn boot_machine(&mut self, number: usize) -> anyhow::Result<()> {
         let boot = self.boots.entry(number).or_default();
         *boot += 1;
         let id = format!("{:08x}-e2e0-4000-8000-{number:012x}\n", *boot);
         fs::write(self.boot_file(number), id)?;
         self.start_agent(number)
+    }
+
+    /// Kills an agent with `kill -9` unless it has ended by itself, which a fault may have made it do.
+    ///
+    /// # Errors
+    /// When it was never started, or does not end.
+    pub fn end_agent(&mut self, number: usize) -> anyhow::Result<()> {
+        let agent = self.agents.get_mut(number).and_then(Option::take);
+        agent.with_context(|| format!("agent {number} was not started"))?.end()
+    }
+
+    /// Kills the controller with `kill -9` unless it has ended by itself, which a fault may have made it do.
+    ///
+    /// # Errors
+    /// When it was never started, or does not end.
+    pub fn end_controller(&mut self) -> anyhow::Result<()> {
+        self.controller.take().context("the controller was not started")?.end()
     }
 
     fn boot_file(&self, number: usize) -> PathBuf {
@@ -365,10 +458,7 @@ impl Split {
 /// The same command with the kernel's boot id hidden behind a file, in a view of the file system of its own.
 fn in_another_boot(command: &Command, boot_id: &Path) -> Command {
     const SCRIPT: &str = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
-    let mut wrapped = Command::new("unshare");
-    wrapped.args(["--mount", "--", "/bin/sh", "-c", SCRIPT]).arg(boot_id);
-    wrapped.arg(command.get_program()).args(command.get_args());
-    wrapped
+    wrapped(command, "unshare", &["--mount", "--", "/bin/sh", "-c", SCRIPT, &boot_id.to_string_lossy()])
 }
 
 impl Deref for Split {

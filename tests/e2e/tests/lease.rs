@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use muster_e2e::user::{number, script_task};
 use muster_e2e::wait::{SOON, WORK, when};
 use muster_e2e::{Cluster, User, wait_until};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
 /// Short, so that the test is; long enough for a machine that is busy with another test.
@@ -60,6 +60,67 @@ fn work_of_a_node_that_went_silent_ends_before_it_starts_elsewhere() -> anyhow::
     cluster.wait_for_task("living", "t", "completed")?;
     lives(&cluster.shared_lines("ledger"))?;
     cluster.still_works()
+}
+
+/// What happens to a node's agent and supervisor at once, with nobody there to start them again.
+#[derive(Debug, Clone, Copy)]
+enum Blow {
+    Killed,
+    Frozen,
+}
+
+/// The life of a task before and after both daemons of its node are dead or frozen.
+fn work_moves_after(blow: Blow, isolation: &str) -> anyhow::Result<()> {
+    let mut cluster = Cluster::new()
+        .nodes(2)
+        .slots(1)
+        .pool_flags(&["--isolation", isolation])
+        .controller_flags(&LEASE)
+        .split()?;
+    add_living_task(&cluster, 5)?;
+    let lost = agent_of_task(&cluster)?;
+    let supervisor = cluster.supervisor(lost).context("the node has no supervisor")?;
+    match blow {
+        Blow::Killed => {
+            cluster.kill_agent(lost)?;
+            cluster.kill_supervisor(lost)?;
+        }
+        Blow::Frozen => {
+            kill(supervisor, Signal::SIGSTOP)?;
+            cluster.agent(lost)?.signal(Signal::SIGSTOP)?;
+        }
+    }
+    let moved = wait_until(WORK, "the task to live on the other node", || {
+        Ok(when(lives(&cluster.shared_lines("ledger"))?.len() > 1))
+    });
+    match blow {
+        Blow::Killed => cluster.start_agent(lost)?,
+        Blow::Frozen => {
+            kill(supervisor, Signal::SIGCONT)?;
+            cluster.agent(lost)?.signal(Signal::SIGCONT)?;
+        }
+    }
+    moved?;
+    cluster.wait_for_nodes("default", 2)?;
+    cluster.ok(&["job", "terminate", "living"])?;
+    cluster.wait_for_task("living", "t", "completed")?;
+    ensure!(lives(&cluster.shared_lines("ledger"))?.len() == 2, "it lived twice, one life after the other");
+    cluster.still_works()
+}
+
+#[test]
+fn work_of_a_node_whose_daemons_are_both_dead_or_frozen_ends_before_it_starts_elsewhere() -> anyhow::Result<()>
+{
+    for blow in [Blow::Killed, Blow::Frozen] {
+        for isolation in ["none", "process"] {
+            if isolation != "none" && !nix::unistd::geteuid().is_root() {
+                println!("SKIPPED: isolation takes root");
+                continue;
+            }
+            work_moves_after(blow, isolation).with_context(|| format!("{blow:?}, isolation {isolation}"))?;
+        }
+    }
+    Ok(())
 }
 
 #[test]

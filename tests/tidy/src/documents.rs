@@ -1,4 +1,5 @@
-//! The architecture page against the repository: what it names must exist, and what exists must be on its map.
+//! The architecture page against the repository: what it names must exist, and what exists must be on its map. Of the other
+//! pages the tests that they name must exist.
 //!
 //! A path is text in backticks that starts with a folder of the repository or ends like a source file. A test is
 //! a name in square brackets, `[one_live_attempt]`, which headers of files use too. The code map has for each
@@ -41,6 +42,12 @@ pub fn check(page: Option<&str>, repository: &Repository) -> Vec<Finding> {
 pub fn header(source: &Source, repository: &Repository) -> Vec<Finding> {
     let header: Vec<&str> = source.text.lines().take_while(|line| line.starts_with("//!")).collect();
     tests_in(&source.path, &header.join("\n"), repository)
+}
+
+/// Tests named on another page, which may name tests and draws no map, that do not exist.
+#[must_use]
+pub fn page(place: &str, text: &str, repository: &Repository) -> Vec<Finding> {
+    tests_in(place, &without_fences(text), repository)
 }
 
 /// The page with the lines of its fenced blocks left empty.
@@ -212,6 +219,9 @@ mod tests {
         assert_eq!(said("Attempts only grow. [one_live_attempt]"), "");
         assert!(said("Attempts only grow. [two_live_attempts]").contains("no test 'two_live_attempts'"));
         assert_eq!(said("[a_link](https://example.org) and #[an_attribute] and [text]"), "");
+        let other = |text: &str| report(&page("docs/a.md", text, &repository()));
+        assert_eq!(other("Kept. [one_live_attempt]\n```\n[not_in_a_fence]\n```"), "");
+        assert!(other("Fine.\nKept. [two_live_attempts]").contains("docs/a.md:2: there is no test"));
         let source = |text: &str| report(&header(&Source::new("a.rs", text), &repository()));
         assert_eq!(source("//! Keeps it. [one_live_attempt]\n// [not_in_header]"), "");
         assert!(source("//! One.\n//! Keeps it. [no_such_test]").contains("a.rs:2: there is no test"));

@@ -9,6 +9,7 @@
 
 pub mod arrows;
 pub mod documents;
+pub mod faults;
 pub mod files;
 pub mod finding;
 pub mod habits;

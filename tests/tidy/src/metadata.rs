@@ -72,6 +72,23 @@ pub fn read(root: &Path) -> Result<BTreeMap<String, Facts>, MetadataError> {
     facts.collect()
 }
 
+/// The features that each package of the workspace at `root` has when all of them are built together as they are.
+///
+/// # Errors
+/// As [`read`].
+pub fn united_features(root: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, MetadataError> {
+    let metadata = MetadataCommand::new()
+        .manifest_path(root.join("Cargo.toml"))
+        .exec()
+        .map_err(|source| MetadataError::Metadata { source })?;
+    let nodes = metadata.resolve.iter().flat_map(|resolve| &resolve.nodes);
+    let of_ours = nodes.filter_map(|node| {
+        let package = metadata.workspace_packages().into_iter().find(|package| package.id == node.id)?;
+        Some((package.name.to_string(), node.features.iter().map(ToString::to_string).collect()))
+    });
+    Ok(of_ours.collect())
+}
+
 /// The folder of a package below the root of the workspace.
 fn folder(metadata: &Metadata, package: &cargo_metadata::Package) -> String {
     let manifest =

@@ -12,7 +12,9 @@ use muster_tidy::finding::{Finding, report};
 use muster_tidy::law::{self, Law};
 use muster_tidy::source::Source;
 use muster_tidy::tree::{self, TextFile};
-use muster_tidy::{arrows, files, habits, manifests, metadata, modules, packages, proto, purity, scan};
+use muster_tidy::{
+    arrows, faults, files, habits, manifests, metadata, modules, packages, proto, purity, scan,
+};
 
 fn the_law() -> Law {
     let path = tree::root().join("tests/tidy/layers.toml");
@@ -85,6 +87,9 @@ fn architecture_page_names_what_exists_and_all_of_it() {
     let repository = Repository { files, functions: functions.collect(), modules };
     let mut found = documents::check(text_of(&texts, documents::ARCHITECTURE), &repository);
     found.extend(sources.iter().flat_map(|source| documents::header(source, &repository)));
+    let pages = texts.iter().filter(|file| file.path.starts_with("docs/") && file.path.ends_with(".md"));
+    let others = pages.filter(|file| file.path != documents::ARCHITECTURE);
+    found.extend(others.flat_map(|file| documents::page(&file.path, &file.text, &repository)));
     expect_none(&found);
 }
 
@@ -124,6 +129,14 @@ fn manifests_inherit_from_the_workspace() {
         found.extend(manifest.map_or_else(absent, manifests::member));
     }
     expect_none(&found);
+}
+
+#[test]
+fn no_shipped_package_has_the_planted_faults() {
+    let united = metadata::united_features(&tree::root()).unwrap();
+    let of_core = united.get("muster-controller-core").unwrap();
+    assert!(of_core.contains("check"), "the simulation's features are not among {of_core:?}");
+    expect_none(&faults::check(&united, &texts()));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use muster_model::Digest;
-use muster_proto::convert::{item_error, status};
+use muster_proto::convert::{item_error, status, status_busy};
 use muster_proto::wire;
 use muster_proto::wire::file_service_server::FileService;
 use muster_proto::wire::{get_file_response, put_file_request, read_file_response};
@@ -17,6 +17,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::Fake;
+use super::tasks::BUSY_FOR;
 
 #[derive(Default)]
 pub(crate) struct Files {
@@ -29,6 +30,8 @@ pub(crate) struct Files {
     /// Breaks the next upload, and the next download, after so many bytes.
     pub break_put_at: Option<usize>,
     pub break_get_at: Option<usize>,
+    /// So many uploads are refused because the fake is busy.
+    pub busy_puts: u32,
     /// Offsets that downloads asked for.
     pub get_offsets: Vec<u64>,
     /// Flips a byte of what is downloaded.
@@ -97,6 +100,11 @@ impl FileService for Fake {
         request: Request<Streaming<wire::PutFileRequest>>,
     ) -> Answer<wire::PutFileResponse> {
         self.admit(&request)?;
+        let left = self.world().files.busy_puts.checked_sub(1);
+        if let Some(left) = left {
+            self.world().files.busy_puts = left;
+            return Err(status_busy(Code::ResourceExhausted, "no room: wait", BUSY_FOR));
+        }
         let mut stream = request.into_inner();
         let Some(Ok(wire::PutFileRequest { body: Some(put_file_request::Body::Header(header)) })) =
             stream.next().await

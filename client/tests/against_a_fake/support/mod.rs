@@ -51,6 +51,11 @@ impl Fake {
 
     /// Serves on a random port for as long as the runtime of the test lives, and makes a client for it.
     pub(crate) async fn serve(&self) -> Client {
+        client(&self.serve_at().await)
+    }
+
+    /// The same without a client; answers its address.
+    pub(crate) async fn serve_at(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = Server::builder()
@@ -58,17 +63,22 @@ impl Fake {
             .add_service(FileServiceServer::new(self.clone()))
             .add_service(TaskServiceServer::new(self.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        client(&format!("http://{address}"))
+        format!("http://{address}")
     }
 }
 
 /// A client that does not wait long between its tries.
 pub(crate) fn client(address: &str) -> Client {
+    client_that_waits(address, RetryPolicy::default().busy_max)
+}
+
+/// The same, which waits so long in all for a controller that is busy.
+pub(crate) fn client_that_waits(address: &str, busy_max: std::time::Duration) -> Client {
     let channel = tonic::transport::Endpoint::from_shared(address.to_owned()).unwrap().connect_lazy();
     let credentials =
         Credentials::new(AccountName::parse("render").unwrap(), &AccessKey::from_bytes([7; 32]));
     let endpoint: Endpoint = "https://fake.example.org".parse().unwrap();
     let millis = std::time::Duration::from_millis;
-    let retry = RetryPolicy { base: millis(1), cap: millis(5), ..RetryPolicy::default() };
+    let retry = RetryPolicy { base: millis(1), cap: millis(5), busy_max, ..RetryPolicy::default() };
     Client::over(channel, &endpoint, credentials, retry)
 }

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::time::Duration;
 
-use muster_proto::convert::{item_error, status};
+use muster_proto::convert::{item_error, status, status_busy};
 use muster_proto::wire;
 use muster_proto::wire::read_file_response;
 use muster_proto::wire::stream_create_tasks_request::Body;
@@ -17,6 +18,9 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::Fake;
+
+/// How long a busy fake asks for.
+pub(crate) const BUSY_FOR: Duration = Duration::from_millis(60);
 
 pub(crate) struct Tasks {
     /// The watched task; the test changes it.
@@ -68,6 +72,8 @@ pub(crate) enum StreamFault {
     BeforeChunk(u64),
     /// The chunk at this offset is dealt with, and its answer is lost.
     AfterChunk(u64),
+    /// The controller is busy when this chunk comes, and says when to come back.
+    Busy(u64),
     /// The job is completed when this chunk comes.
     JobCompleted(u64),
 }
@@ -123,6 +129,9 @@ impl Fake {
         }
         if hits(StreamFault::JobCompleted(chunk.offset)) {
             return Err(status(Code::FailedPrecondition, wire::ErrorReason::JobCompleted, "it is completed"));
+        }
+        if hits(StreamFault::Busy(chunk.offset)) {
+            return Err(status_busy(Code::ResourceExhausted, "no room: wait", BUSY_FOR));
         }
         if hits(StreamFault::BeforeChunk(chunk.offset)) {
             return Err(Status::unavailable("broken on purpose"));

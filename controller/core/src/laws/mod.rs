@@ -2,6 +2,7 @@
 //!
 //! Start at `world`; a new law is a check there, a new way to break one a happening in `random`.
 
+mod contact;
 mod features;
 mod nodes;
 mod random;

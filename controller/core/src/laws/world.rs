@@ -313,7 +313,7 @@ impl World {
             .collect();
         let node = self.key(index);
         let start_task = self.machines[index].start_task.clone();
-        let connected = Connected { node, session, facts, held, start_task };
+        let connected = Connected { node, session, connection: session, facts, held, start_task };
         if self.input(Input::Node(NodeInput::Connected(Box::new(connected)))).is_err() {
             self.machines[index].gone = true;
             self.machines[index].session = None;

@@ -5,11 +5,11 @@
 //! other file is gone, and the refusal says how to keep it next time.
 
 use super::context::Api;
+use super::feed::{End, Feed};
 use super::lookup::Known;
 use super::node_file::{bytes_of, header, send};
 use super::refused;
 use super::saved::{self, Piece, STDERR, STDOUT};
-use super::watch::{End, Feed};
 use crate::relay::{NodeRead, ReadRequest, RelayError};
 use muster_controller_core::input::NodeKey;
 use muster_controller_core::record::AttemptRow;

@@ -3,9 +3,9 @@
 //! Uploads are in `upload`, linking in `file_link`, the files of tasks and nodes in `task_file` and `node_file`.
 
 use super::context::{Api, answer, checked};
+use super::feed::{End, Feed, Watch, open as open_stream};
 use super::list::{ListRequest, next_page_token, query};
 use super::upload::{check_etag, missing, row};
-use super::watch::{End, Feed, Watch, open as open_stream};
 use super::{file_link, node_file, refused, task_file, upload, view};
 use crate::auth::Permit;
 use crate::refusal;

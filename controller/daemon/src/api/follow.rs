@@ -6,10 +6,11 @@
 
 use super::attempt_file::{Place, Wanted, is_output, open_anywhere, open_on_node, place, send_opened};
 use super::context::Api;
+use super::feed::{End, Feed, Watch, open as open_stream};
 use super::lookup::{self, Known};
 use super::node_file::{bytes_of, header, send};
 use super::refused;
-use super::watch::{End, Feed, Watch, Watched, open as open_stream, subscribe, until};
+use super::watch::{Watched, subscribe, until};
 use crate::engine::Subscription;
 use crate::relay::{NodeRead, RelayError};
 use muster_controller_core::input::NodeKey;

@@ -5,9 +5,9 @@
 //! on nodes is in `job_nodes`.
 
 use super::context::{Api, answer, checked, required};
+use super::feed::Watch;
 use super::list::{ListRequest, fitting_page, next_page_token, query};
 use super::read_mask::ReadMask;
-use super::watch::Watch;
 use super::{explain, job_nodes, job_watch, lookup, refused, view};
 use crate::auth::{JobPermit, Permit};
 use muster_controller_core::input::{Command, DisableTasks};

@@ -4,7 +4,8 @@
 //! is the present state. A job that ends a thousand tasks in a second costs its watchers ten messages.
 
 use super::context::{Api, checked};
-use super::watch::{End, Feed, PACE, Watch, already, open as open_stream, subscribe, until};
+use super::feed::{End, Feed, Watch, open as open_stream};
+use super::watch::{PACE, already, subscribe, until};
 use super::{lookup, view};
 use crate::auth::JobPermit;
 use crate::engine::{Committed, Subscription};

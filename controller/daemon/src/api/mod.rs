@@ -8,7 +8,7 @@
 //!   `task_batch`, `task_stream`, `sweep`, `explain`, `job_nodes`, the streams of events (`pool_watch`, `job_watch`,
 //!   `task_watch`, `tasks_watch`), `upload`, and `task_file`, `attempt_file`, `follow`, `node_file` for files of tasks and nodes;
 //! * `context`: what handlers work with; `lookup`: reading what must be there; `list`: filters, orders and pages;
-//!   `read_mask`: which fields to answer; `view`: rows as messages; `watch`: the machinery of streams;
+//!   `read_mask`: which fields to answer; `view`: rows as messages; `watch` and `feed`: the machinery of streams;
 //!   `refused`: refusals that only clients meet.
 
 mod account;
@@ -16,6 +16,7 @@ mod attempt_file;
 mod compute_node;
 mod context;
 mod explain;
+mod feed;
 mod file;
 mod file_link;
 mod follow;

@@ -4,7 +4,7 @@
 //! collecting the entries of a directory.
 
 use super::context::{Api, checked};
-use super::watch::{End, Feed, Watch, open as open_stream};
+use super::feed::{End, Feed, Watch, open as open_stream};
 use super::{lookup, refused};
 use crate::auth::Permit;
 use crate::relay::{NodeRead, Part, ReadRequest, RelayError};

@@ -3,9 +3,9 @@
 //! A pool's message carries the count of its nodes, which is no part of its row: every answer reads both in one go.
 
 use super::context::{Api, answer, checked, required};
+use super::feed::Watch;
 use super::list::{ListRequest, fitting_page, next_page_token, query};
 use super::read_mask::ReadMask;
-use super::watch::Watch;
 use super::{lookup, view};
 use crate::auth::Permit;
 use muster_controller_core::input::Command;

@@ -5,9 +5,10 @@
 //! client is told the differences; one that resumes is told of the pools that have changed since.
 
 use super::context::Api;
+use super::feed::{End, Feed, Watch, open as open_stream};
 use super::list;
 use super::view;
-use super::watch::{End, Feed, Watch, next, open as open_stream, subscribe};
+use super::watch::{next, subscribe};
 use crate::auth::Permit;
 use crate::engine::{Committed, PoolChange, Seen, Subscription};
 use muster_controller_core::record::PoolRow;

@@ -114,7 +114,9 @@ pub(super) fn of_task(task: &TaskRefused, key: &TaskKey) -> Status {
 pub(super) fn of_submit(error: &SubmitError) -> Status {
     match error {
         SubmitError::Rejected(reject) => of_reject(reject),
-        SubmitError::Overloaded { .. } | SubmitError::Stopping => refusal::of_submit(error),
+        SubmitError::Overloaded { .. } | SubmitError::DiskFull | SubmitError::Stopping => {
+            refusal::of_submit(error)
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::refused;
 use super::task_batch::refused_of;
+use crate::admission::RoomHeld;
 use crate::engine::Answer;
 use muster_controller_core::reply::TaskRefused;
 use muster_model::TaskId;
@@ -84,8 +85,8 @@ pub(super) struct UnderWay {
     pub(super) wrong: Vec<StreamTaskRefused>,
     /// How many tasks of the stream are dealt with once this is answered.
     pub(super) acknowledged: u64,
-    /// The room that it takes.
-    pub(super) room: Option<OwnedSemaphorePermit>,
+    /// The room that it takes, of its stream and of its account.
+    pub(super) room: (Option<OwnedSemaphorePermit>, Option<RoomHeld>),
 }
 
 /// What became of a chunk.
@@ -109,7 +110,7 @@ impl UnderWay {
             places: Vec::new(),
             wrong: Vec::new(),
             acknowledged,
-            room: None,
+            room: (None, None),
         }
     }
 

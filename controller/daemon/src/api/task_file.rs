@@ -5,9 +5,9 @@
 
 use super::attempt_file::{Wanted, attempt_target, gone, is_absent, open_anywhere, place, send_opened};
 use super::context::{Api, checked};
+use super::feed::{Watch, open as open_stream};
 use super::lookup::{self, task_key};
 use super::node_file::{Listing, entries};
-use super::watch::{Watch, open as open_stream};
 use super::{follow, refused, saved};
 use crate::auth::JobPermit;
 use muster_controller_core::input::NodeKey;

@@ -4,8 +4,8 @@
 //! `task_watch` and `tasks_watch`, reasons in `explain`. Nothing happens here but that.
 
 use super::context::answer;
+use super::feed::Watch;
 use super::task::Tasks;
-use super::watch::Watch;
 use super::{explain, sweep, task_batch, task_stream, task_watch, tasks_watch};
 use muster_proto::wire;
 use muster_proto::wire::task_service_server::TaskService;
@@ -35,7 +35,8 @@ impl TaskService for Tasks {
         &self,
         request: Request<Streaming<wire::StreamCreateTasksRequest>>,
     ) -> Result<Response<Self::StreamCreateTasksStream>, Status> {
-        answer(request, async |permit, body| task_stream::open(&self.0, permit, body).await).await
+        let room = request.extensions().get().cloned();
+        answer(request, async |permit, body| task_stream::open(&self.0, permit, room, body).await).await
     }
 
     async fn get_task(&self, request: Request<wire::GetTaskRequest>) -> Result<Response<wire::Task>, Status> {

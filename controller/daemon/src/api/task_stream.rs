@@ -12,10 +12,11 @@
 //! (`stream_owner`): no task of a stream is added twice.
 
 use super::context::{Api, checked};
+use super::feed::{End, Feed, Watch, open as open_stream};
 use super::stream_chunk::{Answered, Chunk, UnderWay, convert};
 use super::stream_owner::{StreamName, StreamOwner, TakenOver};
-use super::watch::{End, Feed, Watch, open as open_stream};
 use super::{lookup, refused};
+use crate::admission::StreamRoom;
 use crate::auth::JobPermit;
 use crate::refusal;
 use muster_controller_core::input::{Command, Input};
@@ -47,6 +48,7 @@ const KIB_AHEAD_MAX: u32 = 16 * 1024;
 pub(super) async fn open(
     api: &Api,
     permit: JobPermit,
+    room: Option<StreamRoom>,
     mut inbound: Streaming<StreamCreateTasksRequest>,
 ) -> Result<Watch<StreamCreateTasksResponse>, Status> {
     let first = tokio::time::timeout(OPEN_WAIT_MAX, inbound.message()).await;
@@ -62,7 +64,7 @@ pub(super) async fn open(
     let id = stream_id.to_ascii_lowercase();
     let owner = api.streams.take(StreamName { account: account.clone(), job: job.clone(), id }).await;
     let done = Done::read(api, &account, &job, &stream_id).await?;
-    let intake = Intake { api: api.clone(), account, job, stream_id, owner, allows_action, done };
+    let intake = Intake { api: api.clone(), account, job, stream_id, owner, allows_action, done, room };
     Ok(open_stream(|feed| run(intake, inbound, feed)))
 }
 
@@ -169,6 +171,8 @@ struct Intake {
     /// Whether tasks may name actions on the job.
     allows_action: bool,
     done: Done,
+    /// The room of its account for chunks under way, if that is bounded.
+    room: Option<StreamRoom>,
 }
 
 impl Intake {
@@ -193,8 +197,12 @@ impl Intake {
             let kib = u32::try_from(chunk.encoded_len() / 1024).unwrap_or(u32::MAX).saturating_add(1);
             // Never closed while this runs.
             let room = Arc::clone(&room).acquire_many_owned(kib.min(KIB_AHEAD_MAX)).await.ok();
+            let of_account = match &self.room {
+                Some(room) => Some(room.take(kib).await?),
+                None => None,
+            };
             let mut under_way = self.take(chunk).await?;
-            under_way.room = room;
+            under_way.room = (room, of_account);
             // The answering half has ended and knows why.
             if hand_over.send(under_way).await.is_err() {
                 return Ok(());
@@ -255,7 +263,16 @@ impl Intake {
         let answer = self.owner.in_turn(self.api.parts.engine.hand_in(input)).await;
         let answer =
             answer.map_err(|TakenOver| self.taken_over())?.map_err(|error| refused::of_submit(&error))?;
-        Ok(UnderWay { answer: Some(answer), offset, count, names, places, wrong, acknowledged, room: None })
+        Ok(UnderWay {
+            answer: Some(answer),
+            offset,
+            count,
+            names,
+            places,
+            wrong,
+            acknowledged,
+            room: (None, None),
+        })
     }
 
     fn taken_over(&self) -> Status {

@@ -4,8 +4,9 @@
 //! message. A state that was sent is not sent again.
 
 use super::context::{Api, checked};
+use super::feed::{End, Feed, Watch, open as open_stream};
 use super::lookup::{self, Known, task_key};
-use super::watch::{End, Feed, Watch, Watched, already, open as open_stream, subscribe, until};
+use super::watch::{Watched, already, subscribe, until};
 use crate::auth::JobPermit;
 use crate::engine::Subscription;
 use muster_model::state::TaskState;

@@ -5,7 +5,8 @@
 //! in parts; all but the last keep the revision before it, so that a client that resumes after a part misses nothing.
 
 use super::context::{Api, checked};
-use super::watch::{End, Feed, PACE, Watch, next, open as open_stream, subscribe};
+use super::feed::{End, Feed, Watch, open as open_stream};
+use super::watch::{PACE, next, subscribe};
 use super::{lookup, view};
 use crate::auth::JobPermit;
 use crate::engine::{Committed, JobChanges, Seen, Subscription};

@@ -193,7 +193,14 @@ impl World {
         let attachment = self.relay.attach(key.clone(), session, asked);
         let pen = self.board.attach(key.clone(), session);
         let facts = MachineFacts { boot_id: boot.to_owned(), ..facts(node) };
-        let connected = Connected { node: key.clone(), session, facts, held: Vec::new(), start_task: None };
+        let connected = Connected {
+            node: key.clone(),
+            session,
+            connection: session,
+            facts,
+            held: Vec::new(),
+            start_task: None,
+        };
         self.engine.submit(Input::Node(NodeInput::Connected(Box::new(connected)))).await.unwrap();
         FakeNode {
             engine: self.engine.clone(),
@@ -263,7 +270,7 @@ impl FakeNode {
 
     /// Waits for the next message, whatever it is.
     pub(super) async fn told(&mut self) -> NodeMessage {
-        soon(self.outbox.recv()).await.expect("the session is open")
+        soon(self.outbox.messages.recv()).await.expect("the session is open")
     }
 
     pub(super) async fn report(&mut self, report: Report) {

@@ -1,6 +1,6 @@
-//! Streams of events: how one is run, how it ends, and what it waits for.
+//! Streams of events: what they wait for.
 //!
-//! A stream is a task of its own that sends into a short queue. A client that reads slowly makes it wait, and what
+//! A stream is a task of its own that sends into a short queue (`feed`). A client that reads slowly makes it wait, and what
 //! happens meanwhile is not kept for it: it reads the present state when it goes on. A client that does not read at
 //! all is dropped. Whoever subscribes before it reads the store misses nothing, and whoever subscribes where an earlier
 //! stream broke off neither.
@@ -14,66 +14,10 @@ use muster_proto::convert::status;
 use muster_proto::wire::ErrorReason;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
-
-/// What a service answers for a stream.
-pub(super) type Watch<T> = ReceiverStream<Result<T, Status>>;
-
-/// Messages between a stream's task and its connection: hides the hop, and holds a few chunks of 1 MiB at most.
-const QUEUE_MAX: usize = 4;
-
-/// How long a client may leave its queue full. Longer than any pause of a network that comes back.
-const SEND_WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// The shortest time between two messages of a stream that gathers changes.
 pub(super) const PACE: Duration = Duration::from_millis(100);
-
-/// Why a stream ends before its time.
-pub(super) enum End {
-    /// The client has gone, or does not read.
-    Gone,
-    /// The stream ends with this status.
-    Refused(Status),
-}
-
-impl From<Status> for End {
-    fn from(status: Status) -> Self {
-        Self::Refused(status)
-    }
-}
-
-/// The sending end of a stream.
-pub(super) struct Feed<T>(mpsc::Sender<Result<T, Status>>);
-
-impl<T> Feed<T> {
-    /// Sends one message; waits while the client reads.
-    pub(super) async fn send(&self, message: T) -> Result<(), End> {
-        self.0.send_timeout(Ok(message), SEND_WAIT_MAX).await.map_err(|_| End::Gone)
-    }
-}
-
-/// Starts a stream: runs `feed` until it is done, fails, or the client has gone.
-pub(super) fn open<T, F>(feed: impl FnOnce(Feed<T>) -> F) -> Watch<T>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<(), End>> + Send + 'static,
-{
-    let (send, receive) = mpsc::channel(QUEUE_MAX);
-    let run = feed(Feed(send.clone()));
-    tokio::spawn(async move {
-        let end = tokio::select! {
-            end = run => end,
-            () = send.closed() => Err(End::Gone),
-        };
-        if let Err(End::Refused(status)) = end {
-            // A client that has gone needs no status.
-            let _ = send.send_timeout(Err(status), SEND_WAIT_MAX).await;
-        }
-    });
-    ReceiverStream::new(receive)
-}
 
 /// Begins to watch: from now on, or after the revision at which an earlier stream broke off.
 pub(super) fn subscribe(api: &Api, resume: Option<u64>) -> Result<Subscription, Status> {

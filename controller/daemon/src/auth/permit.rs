@@ -86,6 +86,12 @@ impl Permit {
 }
 
 impl JobPermit {
+    /// Whose token it is, for those who count its calls. What belongs to the account is reached by
+    /// [`JobPermit::for_job`] alone.
+    pub(crate) const fn owner(&self) -> &AccountName {
+        &self.caller.account
+    }
+
     /// The account, for work on this job alone.
     ///
     /// # Errors

@@ -21,14 +21,16 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// How long a CA made here lasts: twenty years, longer than any installation; replacing it means joining all nodes anew.
 const CA_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 
-/// How far before its making a certificate is valid, for peers whose clocks are behind.
-pub(super) const BACKDATED: Duration = Duration::from_secs(3600);
+/// How far before its making the authority is valid, for peers whose clocks are behind.
+const BACKDATED: Duration = Duration::from_secs(3600);
 
 /// The authority with its key.
 pub struct Authority {
     pub(super) issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     pem: String,
+    /// Since when it is valid, counted from 1970.
+    since: Duration,
 }
 
 impl std::fmt::Debug for Authority {
@@ -69,7 +71,8 @@ impl Authority {
         let (certificate_path, key_path) = Self::paths(folder);
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
-        set_life(&mut params, CA_LIFE);
+        let since = now().saturating_sub(BACKDATED);
+        set_life(&mut params, since, CA_LIFE);
         let mut name = DistinguishedName::new();
         name.push(DnType::CommonName, "Muster controller CA");
         params.distinguished_name = name;
@@ -85,7 +88,7 @@ impl Authority {
         files::remove(&mark)?;
         tracing::info!(path = %certificate_path.display(), "made a certificate authority");
         let (pem, der) = (certificate.pem(), certificate.der().clone());
-        Ok(Self { issuer: Issuer::new(params, key), certificate: der, pem })
+        Ok(Self { issuer: Issuer::new(params, key), certificate: der, pem, since })
     }
 
     fn load(pem: String, key: &str, certificate_path: &Path, key_path: &Path) -> Result<Self, CaError> {
@@ -101,6 +104,7 @@ impl Authority {
         }
         let seconds = clock::wall_us() / 1_000_000;
         let life = parsed.validity();
+        let since = Duration::from_secs(u64::try_from(life.not_before.timestamp()).unwrap_or(0));
         if seconds < life.not_before.timestamp() || seconds > life.not_after.timestamp() {
             return Err(CaError::NotValidNow { path: path() });
         }
@@ -110,7 +114,7 @@ impl Authority {
             return Err(wrong_key());
         }
         let certificate = der.clone().into_owned();
-        Ok(Self { issuer: Issuer::from_ca_cert_der(&der, key)?, certificate, pem })
+        Ok(Self { issuer: Issuer::from_ca_cert_der(&der, key)?, certificate, pem, since })
     }
 
     /// The certificate, for those who are to trust this controller.
@@ -125,6 +129,12 @@ impl Authority {
         &self.pem
     }
 
+    /// Makes a certificate of this authority valid from now on for `life`, and backwards as long as the authority itself is:
+    /// one that was made while this machine's clock was ahead must not shut peers out once the clock is right again.
+    pub(super) fn set_life(&self, params: &mut CertificateParams, life: Duration) {
+        set_life(params, self.since, life);
+    }
+
     /// SHA-256 of the certificate's DER form: what a join token carries.
     #[must_use]
     pub fn fingerprint(&self) -> Digest {
@@ -132,12 +142,16 @@ impl Authority {
     }
 }
 
-/// Valid from a little before now for `life`.
-pub(super) fn set_life(params: &mut CertificateParams, life: Duration) {
-    let now = Duration::from_micros(u64::try_from(clock::wall_us()).unwrap_or(0));
+/// This moment, counted from 1970.
+fn now() -> Duration {
+    Duration::from_micros(u64::try_from(clock::wall_us()).unwrap_or(0))
+}
+
+/// Valid since then, and from now on for `life`.
+fn set_life(params: &mut CertificateParams, since: Duration, life: Duration) {
     let epoch = date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + now.saturating_sub(BACKDATED);
-    params.not_after = epoch + now.saturating_add(life);
+    params.not_before = epoch + since;
+    params.not_after = epoch + now().saturating_add(life);
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Subject, names, usages and dates that a request asks for are ignored; the proof that the asker holds the key is
 //! not. The certificate says which node it is, is good for client authentication only, and lives a few days.
 
-use super::authority::{Authority, set_life};
+use super::authority::Authority;
 use super::error::CaError;
 use crate::auth::NodeIdentity;
 use rcgen::{
@@ -90,7 +90,7 @@ impl Authority {
         let failed = |error: rcgen::Error| CsrError::Sign(CaError::Make(error));
         let uri = identity.to_uri().as_str().try_into().map_err(failed)?;
         let mut params = CertificateParams::default();
-        set_life(&mut params, life);
+        self.set_life(&mut params, life);
         let mut name = DistinguishedName::new();
         name.push(DnType::CommonName, identity.node.as_str());
         params.distinguished_name = name;
@@ -146,6 +146,20 @@ mod tests {
         assert_eq!(names.general_names.len(), 1);
         let life = certificate.validity().time_to_expiration().unwrap();
         assert!(life.whole_seconds() <= 3600, "{life:?}");
+    }
+
+    #[test]
+    fn a_certificate_that_was_made_while_the_clock_was_ahead_is_good_when_it_is_right_again() {
+        let authority = authority();
+        let key = KeyPair::generate().unwrap();
+        let csr = Authority::check_csr(CertificateParams::default().serialize_request(&key).unwrap().der())
+            .unwrap();
+        let pem = authority.sign_node(csr, &identity(), Duration::from_secs(3600)).unwrap();
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let begins = |der: &CertificateDer<'_>| {
+            X509Certificate::from_der(der).unwrap().1.validity().not_before.timestamp()
+        };
+        assert_eq!(begins(&der), begins(authority.certificate()), "no clock of this moment is in it");
     }
 
     #[test]

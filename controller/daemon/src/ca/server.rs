@@ -3,7 +3,7 @@
 //! Peers trust the authority, not this certificate, so it need not outlive the process and its key never touches a
 //! disk. Connections that are open keep the one they began with.
 
-use super::authority::{Authority, set_life};
+use super::authority::Authority;
 use super::error::CaError;
 use muster_runtime::shutdown::Shutdown;
 use muster_runtime::tls::{ClientCertificates, ConfigError, Identity, server_config};
@@ -100,7 +100,7 @@ impl ResolvesServerCert for ServerCertificate {
 fn issue(authority: &Authority, names: &[String]) -> Result<Identity, CaError> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(names.to_vec())?;
-    set_life(&mut params, SERVER_LIFE);
+    authority.set_life(&mut params, SERVER_LIFE);
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, "Muster controller");
     params.distinguished_name = name;

@@ -4,11 +4,12 @@
 //! problem with its value, its origin and the way out. Touches no file, no port and no clock.
 
 use super::settings::{ENVIRONMENT_PREFIX, SETTINGS, Settings};
+use crate::admission::Limits;
 use muster_controller_core::Settings as CoreSettings;
 use muster_model::AccountName;
 use muster_runtime::config::{Draft, Layers, Problems, Span};
 use muster_runtime::telemetry::LogSettings;
-use muster_runtime::tls::ServerName;
+use muster_runtime::tls::{AcceptLimits, ServerName};
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,10 @@ const DAY: u64 = 24 * 60 * MINUTE;
 
 /// A margin must cover clocks that run at different rates and the time that kills take: a tenth of the lease, at least.
 const MARGIN_PARTS: u64 = 10;
+
+/// Bytes of requests under way that an account may have: at least one of the largest, and at most more than a machine has.
+const REQUEST_ROOM_MIN: u64 = 8 * 1024 * 1024;
+const REQUEST_ROOM_MAX: u64 = 16 * 1024 * 1024 * 1024;
 
 /// Settings that have passed every rule.
 #[derive(Debug, Clone)]
@@ -42,8 +47,10 @@ pub struct Config {
     pub core: CoreSettings,
     /// How long a node's certificate lasts.
     pub node_certificate_life: Duration,
-    /// Connections of each listener.
-    pub connections_max: usize,
+    /// Connections of each listener, and what strangers may have of them.
+    pub accept: AcceptLimits,
+    /// What accounts, nodes and strangers may ask at one time.
+    pub admission: Limits,
     /// Logging.
     pub log: LogSettings,
 }
@@ -81,9 +88,7 @@ impl Config {
         if !(1..=1_000).contains(&settings.nodes.launch_failures_max) {
             draft.wrong("nodes.launch_failures_max", "is out of range", "use 1 to 1000");
         }
-        if !(1..=1_000_000).contains(&settings.connections_max) {
-            draft.wrong("connections_max", "is out of range", "use 1 to 1000000");
-        }
+        check_numbers(&mut draft, &settings);
         let operator = AccountName::parse(&settings.operator_account);
         if let Err(error) = &operator {
             draft.wrong("operator_account", "is not an account name", format!("use {}", error.rule));
@@ -101,7 +106,8 @@ impl Config {
             names: names_for_certificate(&settings),
             core: core_settings(&settings),
             node_certificate_life: settings.node_certificate_life.duration(),
-            connections_max: settings.connections_max,
+            accept: accept_limits(&settings),
+            admission: admission_limits(&settings),
             public_url: settings.public_url,
             blob_store_url: settings.blob_store_url,
             operator_account,
@@ -137,6 +143,59 @@ fn core_settings(settings: &Settings) -> CoreSettings {
     }
 }
 
+fn accept_limits(settings: &Settings) -> AcceptLimits {
+    let strangers = &settings.strangers;
+    AcceptLimits {
+        connections_max: settings.connections_max,
+        strangers_max: strangers.connections_max,
+        strangers_per_source_max: strangers.per_source_max,
+        handshake_deadline: strangers.handshake_max.duration(),
+        stranger_time_max: strangers.time_max.duration(),
+        ..AcceptLimits::default()
+    }
+}
+
+fn admission_limits(settings: &Settings) -> Limits {
+    let accounts = &settings.accounts;
+    Limits {
+        reads_per_second: accounts.reads_per_second,
+        writes_per_second: accounts.writes_per_second,
+        burst: accounts.burst.duration(),
+        calls_max: accounts.calls_max,
+        streams_max: accounts.streams_max,
+        connections_max: accounts.connections_max,
+        // Checked to fit.
+        request_kib_max: u32::try_from(accounts.request_bytes_max.bytes() / 1024).unwrap_or(u32::MAX),
+        stranger_calls_per_second: settings.strangers.calls_per_second,
+    }
+}
+
+/// Numbers that are at least one, and at most more than anybody has.
+fn check_numbers(draft: &mut Draft<Settings>, settings: &Settings) {
+    const MAX: u64 = 1_000_000;
+    let (strangers, accounts) = (&settings.strangers, &settings.accounts);
+    let of = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let numbers = [
+        ("connections_max", of(settings.connections_max)),
+        ("strangers.connections_max", of(strangers.connections_max)),
+        ("strangers.per_source_max", of(strangers.per_source_max)),
+        ("strangers.calls_per_second", strangers.calls_per_second.into()),
+        ("accounts.reads_per_second", accounts.reads_per_second.into()),
+        ("accounts.writes_per_second", accounts.writes_per_second.into()),
+        ("accounts.calls_max", of(accounts.calls_max)),
+        ("accounts.streams_max", of(accounts.streams_max)),
+        ("accounts.connections_max", of(accounts.connections_max)),
+    ];
+    for (key, number) in numbers {
+        if !(1..=MAX).contains(&number) {
+            draft.wrong(key, "is out of range", format!("use 1 to {MAX}"));
+        }
+    }
+    if !(REQUEST_ROOM_MIN..=REQUEST_ROOM_MAX).contains(&accounts.request_bytes_max.bytes()) {
+        draft.wrong("accounts.request_bytes_max", "is out of range", "use 8MiB to 16GiB");
+    }
+}
+
 fn check_addresses(draft: &mut Draft<Settings>, settings: &Settings) {
     if settings.listen == settings.node_listen && settings.listen.port() != 0 {
         let wrong = "is the address of 'listen' too";
@@ -169,7 +228,11 @@ fn check_names(draft: &mut Draft<Settings>, settings: &Settings) {
 
 fn check_spans(draft: &mut Draft<Settings>, settings: &Settings) {
     let nodes = &settings.nodes;
-    let bounds: [(&str, Span, u64, u64); 8] = [
+    let (strangers, accounts) = (&settings.strangers, &settings.accounts);
+    let bounds: [(&str, Span, u64, u64); 11] = [
+        ("strangers.handshake_max", strangers.handshake_max, SECOND / 10, 10 * MINUTE),
+        ("strangers.time_max", strangers.time_max, SECOND, 60 * MINUTE),
+        ("accounts.burst", accounts.burst, SECOND / 1000, 60 * MINUTE),
         ("lease_ttl", settings.lease_ttl, SECOND, 10 * MINUTE),
         ("lease_margin", settings.lease_margin, settings.lease_ttl.micros() / MARGIN_PARTS, 10 * MINUTE),
         ("replay_window", settings.replay_window, MINUTE, 30 * DAY),
@@ -215,6 +278,8 @@ mod tests {
         let config = with(&[("data_dir", "d")]).unwrap();
         assert_eq!(config.listen, "127.0.0.1:7140".parse().unwrap());
         assert_eq!(config.core, CoreSettings::default(), "the defaults are said once");
+        assert_eq!(config.accept, AcceptLimits::default());
+        assert_eq!(config.admission, Limits::default());
         assert_eq!(config.operator_account.as_str(), "muster");
         assert!(config.names.contains(&"localhost".to_owned()), "{:?}", config.names);
         assert_eq!(config.url_of(config.listen), "https://127.0.0.1:7140");
@@ -232,6 +297,10 @@ mod tests {
             ("replay_window", "40d"),
             ("node_certificate_life", "1s"),
             ("connections_max", "0"),
+            ("strangers.per_source_max", "0"),
+            ("strangers.time_max", "1ms"),
+            ("accounts.reads_per_second", "0"),
+            ("accounts.request_bytes_max", "1MiB"),
             ("nodes.launch_failures_max", "0"),
             ("nodes.probation_first", "2h"),
             ("nodes.probation_trial", "1ms"),
@@ -251,6 +320,10 @@ mod tests {
             "replay_window",
             "node_certificate_life",
             "connections_max",
+            "strangers.per_source_max",
+            "strangers.time_max",
+            "accounts.reads_per_second",
+            "use 8MiB to 16GiB",
             "nodes.launch_failures_max",
             "use 2h to 7d",
             "nodes.probation_trial",

@@ -3,7 +3,7 @@
 //! The list is the only source: unknown keys, variables and flags follow from it, and a test in `main` holds the flags
 //! against it. What values may be is in `rules`.
 
-use muster_runtime::config::{Setting, Span};
+use muster_runtime::config::{ByteSize, Setting, Span};
 use muster_runtime::telemetry::LogSettings;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -55,7 +55,67 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new(
         "connections_max",
         "8192",
-        "Connections that each listener takes at one time: 1 to 1000000.",
+        "Connections that each listener takes at one time: 1 to 1000000. Each needs an open file.",
+    ),
+    Setting::new(
+        "strangers.connections_max",
+        "2048",
+        "How many of them may be of peers that have not shown who they are: 1 to 1000000.",
+    ),
+    Setting::new(
+        "strangers.per_source_max",
+        "1024",
+        "How many of these may come from one IPv4 address or IPv6 network of 64 bits: 1 to 1000000.",
+    ),
+    Setting::new(
+        "strangers.handshake_max",
+        "10s",
+        "How long a TLS handshake may take, from the first moment of its connection: 100ms to 10m.",
+    ),
+    Setting::new(
+        "strangers.time_max",
+        "30s",
+        "How long a peer may stay connected without having shown who it is: 1s to 1h.",
+    ),
+    Setting::new(
+        "strangers.calls_per_second",
+        "500",
+        "Calls of one source each second without good credentials: health checks, joins, and refused ones: 1 to 1000000. Ten seconds of them may come at once.",
+    ),
+    Setting::new(
+        "accounts.reads_per_second",
+        "2000",
+        "Calls of one account each second that read: 1 to 1000000.",
+    ),
+    Setting::new(
+        "accounts.writes_per_second",
+        "2000",
+        "Calls of one account each second that change something: 1 to 1000000. A call may add a thousand tasks.",
+    ),
+    Setting::new(
+        "accounts.burst",
+        "10s",
+        "For how long an account that was quiet may save up calls: 1ms to 1h.",
+    ),
+    Setting::new(
+        "accounts.calls_max",
+        "512",
+        "Calls of one account under way at one time, streams apart: 1 to 1000000.",
+    ),
+    Setting::new(
+        "accounts.streams_max",
+        "1024",
+        "Streams of one account open at one time (watches, files, uploads, streams of tasks): 1 to 1000000.",
+    ),
+    Setting::new(
+        "accounts.connections_max",
+        "4096",
+        "Connections of the clients of one account at one time: 1 to 1000000.",
+    ),
+    Setting::new(
+        "accounts.request_bytes_max",
+        "64MiB",
+        "Bytes of one account's requests under way at one time: 8MiB to 16GiB.",
     ),
     Setting::new(
         "nodes.launch_failures_max",
@@ -100,8 +160,46 @@ pub struct Settings {
     pub replay_window: Span,
     pub node_certificate_life: Span,
     pub connections_max: usize,
+    pub strangers: StrangersSettings,
+    pub accounts: AccountsSettings,
     pub nodes: NodesSettings,
     pub log: LogSettings,
+}
+
+/// What may be set about peers that have not shown who they are.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StrangersSettings {
+    /// `strangers.connections_max`.
+    pub connections_max: usize,
+    /// `strangers.per_source_max`.
+    pub per_source_max: usize,
+    /// `strangers.handshake_max`.
+    pub handshake_max: Span,
+    /// `strangers.time_max`.
+    pub time_max: Span,
+    /// `strangers.calls_per_second`.
+    pub calls_per_second: u32,
+}
+
+/// What may be set about how much an account may ask at one time.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountsSettings {
+    /// `accounts.reads_per_second`.
+    pub reads_per_second: u32,
+    /// `accounts.writes_per_second`.
+    pub writes_per_second: u32,
+    /// `accounts.burst`.
+    pub burst: Span,
+    /// `accounts.calls_max`.
+    pub calls_max: usize,
+    /// `accounts.streams_max`.
+    pub streams_max: usize,
+    /// `accounts.connections_max`.
+    pub connections_max: usize,
+    /// `accounts.request_bytes_max`.
+    pub request_bytes_max: ByteSize,
 }
 
 /// What may be set about nodes that are ill or restarted.

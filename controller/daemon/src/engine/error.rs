@@ -19,6 +19,12 @@ pub enum SubmitError {
         /// How long it waited.
         waited: Duration,
     },
+    /// The disk below the store is full; it was not carried out. While that lasts, reads go on, and what only stops or
+    /// removes things as long as the store has a reserve.
+    #[error(
+        "the disk of the controller's data folder is full: nothing new is taken until its operator frees space there; try again later"
+    )]
+    DiskFull,
     /// The controller is stopping. Whether the input was carried out is not known.
     #[error("the controller is stopping: connect again and ask whether the request was carried out")]
     Stopping,

@@ -4,9 +4,10 @@
 //! Guarantee: what `submit` and `query` answer rests on durable state only.
 
 use super::accounts::AccountDirectory;
+use super::disk::{Disk, DiskSpace};
 use super::error::{ReadError, SubmitError};
 use super::events::{Events, Subscription};
-use super::inbox::{Inbox, Message, Query};
+use super::inbox::{Heartbeat, Inbox, Query};
 use super::routes::{NodeOutbox, Routes, SessionRoute};
 use super::state::{EngineFailure, EngineState};
 use muster_controller_core::Core;
@@ -30,6 +31,7 @@ pub struct EngineHandle {
 /// What all handles and both threads share.
 pub(super) struct Shared {
     pub(super) inbox: Inbox,
+    pub(super) disk: Disk,
     pub(super) accounts: Arc<AccountDirectory>,
     pub(super) routes: Arc<Routes>,
     pub(super) events: Arc<Events>,
@@ -43,7 +45,7 @@ impl EngineHandle {
     /// Carries out an input and answers when what it changed is durable.
     ///
     /// # Errors
-    /// [`SubmitError`]: refused, no room in time, or stopping.
+    /// [`SubmitError`]: refused, no room in time, no room on the disk, or stopping.
     pub async fn submit(&self, input: Input) -> Result<Reply, SubmitError> {
         let (reply, answer) = oneshot::channel();
         self.shared.inbox.send_input(input, Some(reply)).await?;
@@ -54,10 +56,10 @@ impl EngineHandle {
     /// that one task of the caller hands in one after the other are carried out in that order.
     ///
     /// # Errors
-    /// [`SubmitError::Stopping`].
+    /// [`SubmitError::DiskFull`] or [`SubmitError::Stopping`].
     pub async fn hand_in(&self, input: Input) -> Result<Answer, SubmitError> {
         let (reply, answer) = oneshot::channel();
-        self.shared.inbox.send_input_in_turn(input, reply).await?;
+        self.shared.inbox.send_input_in_turn(input, Some(reply)).await?;
         Ok(Answer(answer))
     }
 
@@ -65,15 +67,35 @@ impl EngineHandle {
     /// caller stay in order.
     ///
     /// # Errors
-    /// [`SubmitError::Overloaded`] or [`SubmitError::Stopping`]; never `Rejected`.
+    /// [`SubmitError::Overloaded`], [`SubmitError::DiskFull`] or [`SubmitError::Stopping`]; never `Rejected`.
     pub async fn post(&self, input: Input) -> Result<(), SubmitError> {
         self.shared.inbox.send_input(input, None).await
+    }
+
+    /// As `post`, however long it takes until there is room: for a session, which must not break because the disk is slow.
+    ///
+    /// # Errors
+    /// [`SubmitError::DiskFull`] or [`SubmitError::Stopping`].
+    pub async fn post_in_turn(&self, input: Input) -> Result<(), SubmitError> {
+        self.shared.inbox.send_input_in_turn(input, None).await
+    }
+
+    /// A node asks for its lease to go on. Never waits, and neither does the answer wait for a commit; a later heartbeat of
+    /// the session takes the place of one that was not answered yet.
+    pub fn heartbeat(&self, node: NodeKey, session: SessionId, sequence: u64) {
+        self.shared.inbox.heartbeat(Heartbeat { node, session, sequence });
+    }
+
+    /// Whether the disk of the store has room, now and whenever that changes.
+    #[must_use]
+    pub fn disk_space(&self) -> watch::Receiver<DiskSpace> {
+        self.shared.disk.watch()
     }
 
     /// Asks the live core something small. Answered once everything that came before it is durable.
     ///
     /// # Errors
-    /// [`SubmitError::Overloaded`] or [`SubmitError::Stopping`]; never `Rejected`.
+    /// [`SubmitError::Overloaded`], [`SubmitError::DiskFull`] or [`SubmitError::Stopping`]; never `Rejected`.
     pub async fn query<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&Core) -> T + Send + 'static,
@@ -83,7 +105,23 @@ impl EngineHandle {
             let value = ask(core);
             Box::new(move || drop(send.send(value)))
         });
-        self.shared.inbox.send(Message::Query(query), 1).await?;
+        self.shared.inbox.send_query(query).await?;
+        answer.await.map_err(|_| SubmitError::Stopping)
+    }
+
+    /// Answers once everything that this task of the caller has handed in is durable, however long that takes.
+    ///
+    /// # Errors
+    /// [`SubmitError::Stopping`].
+    pub async fn settled(&self) -> Result<(), SubmitError> {
+        let (send, answer) = oneshot::channel();
+        let query: Query = Box::new(move |_| {
+            Box::new(move || {
+                // Whoever asked may have gone.
+                let _ = send.send(());
+            })
+        });
+        self.shared.inbox.send_query_in_turn(query).await?;
         answer.await.map_err(|_| SubmitError::Stopping)
     }
 

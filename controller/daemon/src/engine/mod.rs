@@ -2,17 +2,18 @@
 //!
 //! ```text
 //!  submit/post/query -> inbox -> thread: Core::handle -> batch -> writer: commit -> replies, effects, events
-//!                         ^                                          |
-//!                         +------------- "the writer is free" -------+
+//!  heartbeat --------> aside --^      |      ^                      |
+//!                                     |      +--- writer is free ---+
+//!                                     +-> lease, at once
 //! ```
-//! While one batch commits, the next one is stepped. A batch's replies, effects and events leave in order, and only
-//! after its records are durable: this is the one place that knows about order, so promise 1 holds by construction.
-//! A commit that fails, or a panic of the core, ends the engine without a further word: a restart recovers.
+//! Promise 1 holds by construction here, and nowhere else is anything known about order. [`Engine`] says what waits for
+//! what; any failed commit that want of room does not explain, or a panic of the core, ends it: a restart recovers.
 
 mod accounts;
 mod batch;
 mod changes;
 mod clock;
+mod disk;
 mod error;
 mod events;
 mod handle;
@@ -29,9 +30,10 @@ mod writer;
 pub use accounts::AccountDirectory;
 pub use changes::{Committed, JobChanges, PoolChange};
 pub use clock::{EngineClock, SystemTimes, TimeSource};
+pub use disk::DiskSpace;
 pub use error::{ReadError, SubmitError};
 pub use events::{Closed, Seen, Subscription};
 pub use handle::{Answer, EngineHandle};
-pub use routes::{NodeOutbox, SESSION_MESSAGES_MAX, SessionRoute};
+pub use routes::{Lease, NodeOutbox, SESSION_MESSAGES_MAX, SessionRoute};
 pub use start::{Engine, StartError};
 pub use state::EngineFailure;

@@ -7,9 +7,10 @@
 use super::accounts::AccountDirectory;
 use super::batch::Batch;
 use super::clock::{EngineClock, TimeSource};
+use super::disk::Disk;
 use super::events::Events;
 use super::handle::{EngineHandle, READS_MAX, Shared};
-use super::inbox::{Inbox, Message};
+use super::inbox::Inbox;
 use super::routes::Routes;
 use super::state::{EngineFailure, EngineState};
 use super::thread::{EngineThread, LastInput};
@@ -18,7 +19,7 @@ use muster_controller_core::{Core, Settings};
 use muster_model::Timestamp;
 use muster_store::{Store, StoreError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -42,10 +43,35 @@ pub enum StartError {
 }
 
 /// The engine's two threads.
+///
+/// # What waits for what
+/// And nothing else does:
+///
+/// 1. **Inputs are stepped one by one, in the order in which they found room.** Heartbeats are kept aside, the newest of
+///    each session, and are stepped before whatever else waits: they find room always, and an earlier one is moot.
+/// 2. **At most two batches**: one with the writer, one that grows. The growing one is handed over as soon as the writer is
+///    free and nothing waits, or it is full. While it is full and the writer is not free, inputs, questions and deadlines
+///    wait; heartbeats, the writer's word and the order to stop are still taken. The engine thread never waits for a commit.
+/// 3. **A commit is whole**: all records of a batch in one transaction. Once it is durable, and not before, leave in this
+///    order: accounts for the gate, the event, then replies, answers and effects as they were decided. A batch without
+///    records takes its turn too, for a refusal may rest on a change that is not durable yet.
+/// 4. **A lease waits for no commit.** The step of a heartbeat has no records, and what it grants rests on nothing that
+///    could be lost: a controller that crashes grants nobody's work to others before a full lease with its margin has passed.
+///    Nor can it follow a decision against the node: that has ended the session in the core, durable or not. So it leaves with
+///    the step, past all batches, on a channel of its own; but only to a session whose Welcome has left (else it is
+///    dropped, and the node asks again). A session hears everything else in the order of decision.
+/// 5. **A full disk is waited out.** A commit that fails for want of space is tried again with the same batch, first with what
+///    the store kept in reserve, then with pauses; what hangs on the batch waits, what is new is refused at the door
+///    (`disk`). Any other failed commit, or a panic of the core, ends the engine without a further word: a restart recovers.
+/// 6. **A crash** keeps the batch with the writer whole or not at all, and loses the one that grows: nothing of either has left.
+///
+/// Held at most: what `inbox` lets in (queued, growing and with the writer together), one heartbeat for each open session,
+/// the outboxes of the open sessions (`routes`), the ring of names (`events`).
 #[derive(Debug)]
 pub struct Engine {
     handle: EngineHandle,
     threads: Vec<JoinHandle<()>>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Engine {
@@ -62,9 +88,10 @@ impl Engine {
         let started = clock.now();
         let (core, accounts) = load(store.as_mut(), settings, started).map_err(StartError::Load)?;
 
-        let (inbox, messages) = Inbox::new();
+        let disk = Disk::default();
+        let (inbox, outlet) = Inbox::new(disk.clone());
         let (to_writer, batches) = channel();
-        let (done, writer_done) = channel();
+        let stopping = Arc::new(AtomicBool::new(false));
         let routes = Arc::new(Routes::default());
         // Micros of the start: above every number that an earlier start can have given out.
         let first_number = u64::try_from(started.as_micros()).unwrap_or(0);
@@ -72,6 +99,7 @@ impl Engine {
         let handle = EngineHandle {
             shared: Arc::new(Shared {
                 inbox: inbox.clone(),
+                disk: disk.clone(),
                 accounts: Arc::clone(&accounts),
                 routes: Arc::clone(&routes),
                 events: Arc::clone(&events),
@@ -84,24 +112,27 @@ impl Engine {
         let writer = Writer {
             store,
             batches,
-            done,
             inbox,
+            disk,
             accounts,
-            routes,
+            routes: Arc::clone(&routes),
             events,
             revision: first_number,
             untidy: true,
+            stopping: Arc::clone(&stopping),
+            looked: None,
         };
         let last_input = LastInput::new(Mutex::new("nothing"));
         let thread = EngineThread {
             core,
             clock,
-            inbox: messages,
+            inbox: outlet,
             writer: to_writer,
-            writer_done,
+            routes,
             last_input: Arc::clone(&last_input),
             batch: Batch::default(),
             writer_busy: false,
+            handed_over: None,
             stopping: false,
             quiet_until: Timestamp::EPOCH,
         };
@@ -111,13 +142,19 @@ impl Engine {
             })?,
             spawn_engine(&handle, thread, last_input)?,
         ];
-        Ok((handle.clone(), Self { handle, threads }))
+        Ok((handle.clone(), Self { handle, threads, stopping }))
     }
 
-    /// Lets nobody else in, makes durable what is there, and waits for both threads. Blocks.
+    /// Lets nobody else in, makes durable what is there, and waits for both threads. Blocks. What a full disk has no
+    /// room for is given up after a few seconds: none of it was acknowledged.
     pub fn stop(self) {
         self.handle.shared.inbox.close();
-        self.handle.shared.inbox.send_internal(Message::Stop);
+        self.stopping.store(true, Ordering::Release);
+        self.handle.shared.inbox.stop();
+        for thread in &self.threads {
+            // The writer may be pausing for want of room on the disk.
+            thread.thread().unpark();
+        }
         for thread in self.threads {
             // A panic has been recorded by the thread itself.
             let _ = thread.join();
@@ -188,8 +225,7 @@ impl EngineHandle {
     /// Records the first failure and lets nobody else in.
     fn fail(&self, failure: EngineFailure) {
         self.shared.inbox.close();
-        // Wakes the engine thread if it sleeps; it finds the writer gone.
-        self.shared.inbox.send_internal(Message::Stop);
+        self.shared.inbox.writer_is_gone();
         self.shared.state.send_if_modified(|state| {
             let first = !matches!(state, EngineState::Failed(_));
             if first {

@@ -1,24 +1,30 @@
 //! The engine thread: owns the core, steps it, and keeps the writer busy.
 //!
-//! It sleeps until a message comes or the core's next deadline passes. While the writer commits, the next batch grows;
+//! It sleeps until something comes or the core's next deadline passes. While the writer commits, the next batch grows;
 //! when the writer is free and nothing waits, what there is goes out at once, so an idle engine adds no delay and a
-//! busy one commits in groups.
+//! busy one commits in groups. It never waits for the writer alone: heartbeats are answered whatever the disk does.
 
 use super::batch::{Batch, Outgoing};
 use super::clock::{EngineClock, TimeSource};
-use super::inbox::{Message, Parcel, ReplyTo};
+use super::inbox::{Heartbeat, Message, Outlet, Parcel, ReplyTo, Taken};
+use super::routes::Routes;
 use muster_controller_core::Core;
+use muster_controller_core::effect::{Effect, NodeMessage};
 use muster_controller_core::input::{Input, NodeInput};
 use muster_controller_core::reject::Reject;
 use muster_controller_core::reply::Reply;
 use muster_model::Timestamp;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long to leave a deadline alone that is still due after it was dealt with. That is a fault of the core, and must
 /// not become a busy loop too.
 const DUE_AGAIN_PAUSE: Duration = Duration::from_millis(100);
+
+/// A commit that takes longer hangs: worth a line in the log while it does, for nothing else says so. Far above what any
+/// disk that works takes, below a lease.
+const HANGING_COMMIT: Duration = Duration::from_secs(10);
 
 /// What kind of input is being stepped: the last words of a panic.
 pub(super) type LastInput = Arc<Mutex<&'static str>>;
@@ -27,12 +33,14 @@ pub(super) type LastInput = Arc<Mutex<&'static str>>;
 pub(super) struct EngineThread<T> {
     pub(super) core: Core,
     pub(super) clock: EngineClock<T>,
-    pub(super) inbox: Receiver<Parcel>,
+    pub(super) inbox: Outlet,
     pub(super) writer: Sender<Batch>,
-    pub(super) writer_done: Receiver<()>,
+    pub(super) routes: Arc<Routes>,
     pub(super) last_input: LastInput,
     pub(super) batch: Batch,
     pub(super) writer_busy: bool,
+    /// When the last batch was handed over; `None` once it was said that its commit hangs.
+    pub(super) handed_over: Option<Instant>,
     pub(super) stopping: bool,
     /// Deadlines before this wait until then.
     pub(super) quiet_until: Timestamp,
@@ -48,43 +56,59 @@ impl<T: TimeSource> EngineThread<T> {
     /// [`WriterGone`] when a commit failed; the writer says why.
     pub(super) fn run(mut self) -> Result<(), WriterGone> {
         while !self.stopping {
-            match self.next()? {
-                Some(parcel) => self.take(parcel),
-                None => self.deadline_passed(),
-            }
+            self.turn()?;
         }
-        self.wait_for_writer()?;
-        self.hand_over()?;
-        self.wait_for_writer()
+        while self.writer_busy || !self.batch.is_empty() {
+            self.finish()?;
+        }
+        Ok(())
     }
 
-    /// The next message, or `None` when a deadline has passed. Hands batches over on the way.
-    fn next(&mut self) -> Result<Option<Parcel>, WriterGone> {
-        loop {
-            if self.batch.is_full() {
-                self.wait_for_writer()?;
-                self.hand_over()?;
+    /// One thing: a deadline, something that came, a batch handed over, or a wait for the next.
+    fn turn(&mut self) -> Result<(), WriterGone> {
+        if self.batch.is_full() && !self.writer_busy {
+            self.hand_over()?;
+        }
+        // A full batch grows no further, so whatever would add to it waits for the writer.
+        let may_add = !self.batch.is_full();
+        let wait = if may_add { self.until_deadline() } else { None };
+        if wait == Some(Duration::ZERO) {
+            self.deadline_passed();
+            return Ok(());
+        }
+        match self.inbox.take(may_add) {
+            Some(taken) => self.take(taken),
+            None if !self.writer_busy && !self.batch.is_empty() => self.hand_over(),
+            None => {
+                self.rest(may_add, wait);
+                Ok(())
             }
-            let wait = match self.until_deadline() {
-                Some(Duration::ZERO) => return Ok(None),
-                wait => wait,
-            };
-            match self.inbox.try_recv() {
-                Ok(parcel) => return Ok(Some(parcel)),
-                Err(TryRecvError::Disconnected) => return Err(WriterGone),
-                Err(TryRecvError::Empty) => {}
-            }
-            if !self.writer_busy && !self.batch.is_empty() {
-                self.hand_over()?;
-                continue;
-            }
-            match wait {
-                None => return self.inbox.recv().map(Some).map_err(|_| WriterGone),
-                Some(wait) => match self.inbox.recv_timeout(wait) {
-                    Ok(parcel) => return Ok(Some(parcel)),
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => return Err(WriterGone),
-                },
+        }
+    }
+
+    /// Waits for what comes next, and says so once when that is a commit that hangs.
+    fn rest(&mut self, may_add: bool, wait: Option<Duration>) {
+        let watched = self.handed_over.filter(|_| self.writer_busy);
+        let limit = watched.map(|since| HANGING_COMMIT.saturating_sub(since.elapsed()));
+        self.inbox.wait(may_add, [limit, wait].into_iter().flatten().min());
+        if let Some(since) = watched
+            && since.elapsed() >= HANGING_COMMIT
+        {
+            tracing::warn!(since = ?since.elapsed(), "a commit hangs: nothing is acknowledged until it is done; leases go on");
+            self.handed_over = None;
+        }
+    }
+
+    /// One step towards the end: nothing is taken any more but heartbeats and the writer's word.
+    fn finish(&mut self) -> Result<(), WriterGone> {
+        if !self.writer_busy {
+            return self.hand_over();
+        }
+        match self.inbox.take(false) {
+            Some(taken) => self.take(taken),
+            None => {
+                self.rest(false, None);
+                Ok(())
             }
         }
     }
@@ -94,26 +118,54 @@ impl<T: TimeSource> EngineThread<T> {
         Some(deadline.max(self.quiet_until).since(self.clock.now()))
     }
 
-    fn take(&mut self, parcel: Parcel) {
-        let Parcel { message, weight, room } = parcel;
-        match message {
-            Message::Input(input, reply) => {
-                self.batch.count(weight, room);
-                self.step(*input, reply);
-            }
-            Message::Query(query) => {
-                self.note("Query");
-                self.batch.count(weight, room);
-                let release = query(&self.core);
-                self.batch.outgoing.push(Outgoing::Release(release));
-            }
-            Message::WriterFree => {
-                // Nothing to take when a full batch has waited for it already.
-                if self.writer_done.try_recv().is_ok() {
-                    self.writer_busy = false;
+    fn take(&mut self, taken: Taken) -> Result<(), WriterGone> {
+        match taken {
+            Taken::Heartbeat(heartbeat) => self.heartbeat(heartbeat),
+            Taken::Parcel(Parcel { message, weight, room }) => {
+                self.batch.count(weight, Some(room));
+                match message {
+                    Message::Input(input, reply) => self.step(*input, reply),
+                    Message::Query(query) => {
+                        self.note("Query");
+                        let release = query(&self.core);
+                        self.batch.outgoing.push(Outgoing::Release(release));
+                    }
                 }
             }
-            Message::Stop => self.stopping = true,
+            Taken::WriterFree => self.writer_busy = false,
+            Taken::Stop => self.stopping = true,
+            Taken::WriterGone => return Err(WriterGone),
+        }
+        Ok(())
+    }
+
+    /// A lease rests on nothing that is not durable (see the head of this module), so it leaves at once. Should the step
+    /// have decided anything else, that goes the way of everything.
+    fn heartbeat(&mut self, heartbeat: Heartbeat) {
+        let Heartbeat { node, session, sequence } = heartbeat;
+        self.note("Heartbeat");
+        let now = self.clock.now();
+        let input = Input::Node(NodeInput::Heartbeat { node, session, sequence });
+        match self.core.handle(input, now) {
+            Ok(step) => {
+                let at_once = step.records.is_empty();
+                let mut rest = step.effects;
+                if at_once {
+                    rest.retain(|effect| {
+                        let is_lease = is_lease(effect);
+                        if is_lease {
+                            self.routes.deliver(effect.clone());
+                        }
+                        !is_lease
+                    });
+                }
+                if !at_once || !rest.is_empty() {
+                    self.batch.count(1, None);
+                    self.batch.records.extend(step.records);
+                    self.batch.outgoing.extend(rest.into_iter().map(Outgoing::Effect));
+                }
+            }
+            Err(reject) => tracing::debug!(session, code = reject.code(), %reject, "a heartbeat was refused"),
         }
     }
 
@@ -161,21 +213,18 @@ impl<T: TimeSource> EngineThread<T> {
     }
 
     fn hand_over(&mut self) -> Result<(), WriterGone> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
         let batch = std::mem::take(&mut self.batch);
         self.writer.send(batch).map_err(|_| WriterGone)?;
         self.writer_busy = true;
+        self.handed_over = Some(Instant::now());
         Ok(())
     }
+}
 
-    fn wait_for_writer(&mut self) -> Result<(), WriterGone> {
-        if self.writer_busy {
-            self.writer_done.recv().map_err(|_| WriterGone)?;
-            self.writer_busy = false;
-        }
-        Ok(())
+/// Whether an effect is a lease and nothing else.
+const fn is_lease(effect: &Effect) -> bool {
+    match effect {
+        Effect::ToNode { message, .. } => matches!(message, NodeMessage::Lease { .. }),
     }
 }
 

@@ -13,8 +13,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tonic::transport::server::Connected;
+
+/// Connections that the system keeps for a listener until they are accepted: as many as it keeps at most on most machines.
+/// One that comes when these are full is tried again by its own side after a second, and then after three.
+const BACKLOG: u32 = 4096;
 
 /// A listener that has its port.
 #[derive(Debug)]
@@ -29,12 +33,16 @@ impl Bound {
     /// # Errors
     /// [`ServeError::Bind`] names the address.
     pub async fn to(address: SocketAddr) -> Result<Self, ServeError> {
-        let bind = async {
-            let listener = TcpListener::bind(address).await?;
+        let bind = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            // A controller that starts again does not wait for the last packets of the one before it.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            let listener = socket.listen(BACKLOG)?;
             let address = listener.local_addr()?;
             Ok(Self { listener, address })
         };
-        bind.await.map_err(|cause| ServeError::Bind { address, cause })
+        bind().map_err(|cause| ServeError::Bind { address, cause })
     }
 
     /// The address with the real port.
@@ -64,7 +72,11 @@ impl Connected for Connection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
-        Peer { address: self.0.peer_address(), certificate: self.0.peer_certificate().cloned() }
+        Peer {
+            address: self.0.peer_address(),
+            certificate: self.0.peer_certificate().cloned(),
+            standing: self.0.standing(),
+        }
     }
 }
 

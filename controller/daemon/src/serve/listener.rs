@@ -6,6 +6,7 @@
 use super::deadline::DeadlineLayer;
 use super::error::ServeError;
 use super::incoming::Bound;
+use crate::admission::{Shares, ThresholdLayer, TurnstileLayer};
 use crate::auth::GateLayer;
 use muster_runtime::shutdown::{Drained, Shutdown};
 use muster_runtime::tls::{AcceptLimits, ServerConfig};
@@ -34,6 +35,13 @@ const KEEPALIVE_WAIT: Duration = Duration::from_secs(10);
 /// How long calls may go on after the order to stop. Sessions and watches end at once by themselves.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
+/// Calls that a peer has begun and taken back before they were looked at; one with more of them does nothing else
+/// (CVE-2023-44487), and its connection is closed.
+const RESETS_PENDING_MAX: usize = 20;
+
+/// Calls of one connection that were reset here because of what the peer did wrong; one with more has its connection closed.
+const RESETS_BY_ERROR_MAX: usize = 256;
+
 /// Serves these routes behind the gate until `shutdown` begins and the calls under way have ended or had their time.
 ///
 /// # Errors
@@ -43,6 +51,7 @@ pub async fn run(
     tls: Arc<ServerConfig>,
     limits: AcceptLimits,
     gate: GateLayer,
+    shares: Shares,
     routes: Routes,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
@@ -56,8 +65,12 @@ pub async fn run(
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(RESETS_PENDING_MAX))
+        .http2_max_local_error_reset_streams(Some(RESETS_BY_ERROR_MAX))
         .layer(DeadlineLayer)
+        .layer(ThresholdLayer::new(&shares))
         .layer(gate)
+        .layer(TurnstileLayer::new(shares))
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, async move { stop.begun().await });
     match shutdown.drain(DRAIN_MAX, serving).await {

@@ -5,6 +5,7 @@
 
 use super::granted::Granted;
 use super::recent_joins::RecentJoins;
+use super::report_line::ReportRoom;
 use super::uploaded::Uploaded;
 use crate::auth::NodeIdentity;
 use crate::blobs::Blobs;
@@ -53,6 +54,7 @@ pub struct SessionContext {
     pub(super) uploaded: Uploaded,
     pub(super) started: Timestamp,
     pub(super) recent_joins: RecentJoins,
+    pub(super) report_room: ReportRoom,
 }
 
 impl SessionContext {
@@ -79,6 +81,7 @@ impl SessionContext {
             uploaded: Uploaded::default(),
             started: Timestamp::from_micros(clock::wall_us()),
             recent_joins: RecentJoins::default(),
+            report_room: ReportRoom::default(),
         }
     }
 }

@@ -20,6 +20,7 @@ mod outbound;
 mod plan;
 mod recent_joins;
 mod report;
+mod report_line;
 mod serve_file;
 mod service;
 mod stream;

@@ -9,7 +9,7 @@ use super::manager::ManagerAccess;
 use super::plan::{self, Planned, Planner};
 use super::report;
 use crate::auth::NodeIdentity;
-use crate::engine::{NodeOutbox, SubmitError};
+use crate::engine::{Lease, NodeOutbox};
 use crate::refusal;
 use muster_controller_core::effect::{CloseReason, KillReason, LeaveReason, NodeMessage, Verdict};
 use muster_controller_core::input::{Input, NodeInput, NumberedReport, Report, SessionId};
@@ -27,7 +27,7 @@ use muster_proto::version::SESSION_BATCH_MAX;
 use muster_proto::wire;
 use muster_runtime::clock;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status};
 use wire::ErrorReason;
 use wire::controller_message::Body;
@@ -58,8 +58,18 @@ pub(super) struct Outbound<'a> {
 
 impl Outbound<'_> {
     /// Passes effects on until the session is to end; answers with the status to end it with.
-    pub(super) async fn run(&self, mut outbox: NodeOutbox) -> Status {
-        while let Some(message) = outbox.recv().await {
+    pub(super) async fn run(&self, outbox: NodeOutbox) -> Status {
+        let NodeOutbox { messages, leases } = outbox;
+        tokio::select! {
+            // What the engine said before it hung up is passed on.
+            biased;
+            end = self.messages(messages) => end,
+            end = self.leases(leases) => end,
+        }
+    }
+
+    async fn messages(&self, mut messages: mpsc::Receiver<NodeMessage>) -> Status {
+        while let Some(message) = messages.recv().await {
             if let Err(end) = self.pass_on(message).await {
                 return end;
             }
@@ -68,13 +78,27 @@ impl Outbound<'_> {
         status(Code::Unavailable, ErrorReason::Busy, "this session is over: connect again")
     }
 
+    /// Passes leases on. They wait for nothing else that the session does: a dispatch that reads a slow disk must not
+    /// cost the node what it runs.
+    async fn leases(&self, mut leases: watch::Receiver<Option<Lease>>) -> Status {
+        while leases.changed().await.is_ok() {
+            let lease = *leases.borrow_and_update();
+            let Some(Lease { sequence, ttl }) = lease else { continue };
+            let lease_ttl = Some(duration_out(ttl));
+            let granted = wire::LeaseGranted { sequence, lease_ttl, server_time: Some(timestamp_out(now())) };
+            if let Err(end) = self.send(Body::LeaseGranted(granted)).await {
+                return end;
+            }
+        }
+        // The outbox has ended with it, and says why.
+        std::future::pending().await
+    }
+
     async fn pass_on(&self, message: NodeMessage) -> Result<(), Status> {
         match message {
             NodeMessage::Welcome { verdicts } => self.welcome(verdicts).await,
-            NodeMessage::Lease { sequence, ttl } => {
-                let lease_ttl = Some(duration_out(ttl));
-                self.send(Body::LeaseGranted(wire::LeaseGranted { sequence, lease_ttl })).await
-            }
+            // Comes by its own way (`leases`).
+            NodeMessage::Lease { .. } => Ok(()),
             NodeMessage::Dispatch { attempts } => self.dispatch(attempts).await,
             NodeMessage::Recall { attempts } => {
                 for part in attempts.chunks(SESSION_BATCH_MAX) {
@@ -271,7 +295,7 @@ impl Outbound<'_> {
     async fn report(&self, reports: Vec<NumberedReport>) -> Result<(), Status> {
         let node = key_of(self.identity);
         let input = Input::Node(NodeInput::Reports { node, session: self.session, reports });
-        self.context.engine.post(input).await.map_err(|error: SubmitError| refusal::of_submit(&error))
+        self.context.engine.post_in_turn(input).await.map_err(|error| refusal::of_submit(&error))
     }
 
     async fn send(&self, body: Body) -> Result<(), Status> {

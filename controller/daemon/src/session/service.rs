@@ -68,7 +68,9 @@ impl NodeService for NodeSessions {
         request: Request<Streaming<wire::AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (node, peer) = (node_of(&request)?, peer_of(&request));
-        stream::open(Arc::clone(&self.context), node, peer, request.into_inner()).await.map(Response::new)
+        let connection = request.extensions().get::<Peer>().map_or(0, |peer| peer.standing.number());
+        let of = stream::Origin { connection, peer };
+        stream::open(Arc::clone(&self.context), node, of, request.into_inner()).await.map(Response::new)
     }
 
     type FetchFileStream = BoxStream<'static, Result<wire::FetchFileResponse, Status>>;

@@ -12,12 +12,13 @@ use super::context::{SessionContext, key_of};
 use super::join::facts_of;
 use super::outbound::Outbound;
 use super::report;
+use super::report_line::{self, ReportLine, Waiting};
 use crate::auth::NodeIdentity;
 use crate::board::Pen;
 use crate::engine::NodeOutbox;
 use crate::refusal;
-use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
+use futures_util::future;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use muster_controller_core::input::{Connected, HeldAttempt, Input, NodeInput, NodeKey, Report, SessionId};
 use muster_model::node::StartTaskInfo;
 use muster_proto::convert::{Problem, status, status_field};
@@ -41,11 +42,20 @@ const WIRE_MESSAGES_MAX: usize = 16;
 /// Attempts that an agent may say it holds: all slots of the largest node, with what is dispatched ahead, many times.
 const HELD_MAX: usize = 65_536;
 
+/// Where a session comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    /// The connection's number in the order in which they were accepted.
+    pub(super) connection: u64,
+    /// The address that the agent calls from.
+    pub(super) peer: Option<IpAddr>,
+}
+
 /// Opens a session: reads the Hello, registers, tells the core. The answer's stream carries everything else.
 pub(super) async fn open(
     context: Arc<SessionContext>,
     identity: NodeIdentity,
-    peer: Option<IpAddr>,
+    of: Origin,
     mut inbound: Streaming<wire::AgentMessage>,
 ) -> Result<BoxStream<'static, Result<wire::ControllerMessage, Status>>, Status> {
     let first = tokio::time::timeout(HELLO_WAIT_MAX, inbound.message()).await;
@@ -55,13 +65,13 @@ pub(super) async fn open(
     };
     let session = context.engine.new_session_id();
     let protocol = hello.protocol_version;
-    let connected = connected(&identity, session, hello, peer)?;
+    let connected = connected(&identity, session, hello, of)?;
     let held = connected.held.len();
     // The way for the answer is open before the question is asked.
     let (route, outbox) = context.engine.register_session(key_of(&identity), session);
     let accepted = context.engine.submit(Input::Node(NodeInput::Connected(Box::new(connected)))).await;
     accepted.map_err(|error| refusal::of_submit(&error))?;
-    tracing::info!(account = %identity.account, pool = %identity.pool, node = %identity.node, session, held, ?peer,
+    tracing::info!(account = %identity.account, pool = %identity.pool, node = %identity.node, session, held, peer = ?of.peer,
         "a node has connected");
     let (wire, messages) = mpsc::channel(WIRE_MESSAGES_MAX);
     let (end, ended) = oneshot::channel();
@@ -83,7 +93,7 @@ fn connected(
     identity: &NodeIdentity,
     session: SessionId,
     hello: wire::Hello,
-    peer: Option<IpAddr>,
+    of: Origin,
 ) -> Result<Connected, Status> {
     if !(PROTOCOL_VERSION_OLDEST..=PROTOCOL_VERSION).contains(&hello.protocol_version) {
         let words = format!(
@@ -109,7 +119,8 @@ fn connected(
     Ok(Connected {
         node: key_of(identity),
         session,
-        facts: facts_of(facts, peer)?,
+        connection: of.connection,
+        facts: facts_of(facts, of.peer)?,
         held: hello.held.into_iter().map(held).collect::<Result<_, _>>()?,
         start_task: hello.start_task.map(StartTaskInfo::try_from).transpose()?,
     })
@@ -142,8 +153,12 @@ impl Session<'_> {
             protocol: self.protocol,
             wire: wire.clone(),
         };
+        let (line, waiting) = report_line::line(&self.context.report_room);
+        let listening = self.listen(&node, inbound, line, &pen);
+        // Whoever hangs up in order is heard to the end.
+        let taking = future::try_join(listening, self.pass_reports(&node, waiting, &outbound, &pen));
         let status = tokio::select! {
-            status = self.listen(&node, inbound, &outbound, &pen) => status,
+            taken = taking => taken.map_or_else(|status| status, |(status, ())| status),
             status = outbound.run(outbox) => status,
             () = wire.closed() => Status::cancelled("the node has gone"),
             () = self.context.shutdown.begun() => refusal::stopping(),
@@ -159,44 +174,61 @@ impl Session<'_> {
         status
     }
 
-    /// Takes what the agent says until it stops or says something wrong.
+    /// Takes what the agent says until it stops or says something wrong. Waits for nothing but room for reports: the
+    /// heartbeats behind them keep the node's work alive.
+    ///
+    /// # Errors
+    /// What the agent did wrong, or what broke the stream.
     async fn listen(
         &self,
         node: &NodeKey,
         mut inbound: Streaming<wire::AgentMessage>,
-        outbound: &Outbound<'_>,
+        line: ReportLine,
         pen: &Pen,
-    ) -> Status {
+    ) -> Result<Status, Status> {
         loop {
-            let message = match inbound.message().await {
-                Ok(Some(message)) => message,
-                Ok(None) => return Status::cancelled("the node has ended the session"),
-                Err(error) => return error,
+            let Some(message) = inbound.message().await? else {
+                return Ok(Status::cancelled("the node has ended the session"));
             };
-            let taken = match message.body {
+            match message.body {
                 Some(Body::Heartbeat(wire::Heartbeat { sequence })) => {
-                    self.post(NodeInput::Heartbeat { node: node.clone(), session: self.session, sequence })
-                        .await
+                    self.context.engine.heartbeat(node.clone(), self.session, sequence);
                 }
-                Some(Body::Reports(reports)) => self.reports(node, reports, outbound, pen).await,
-                Some(Body::ReadRefused(refused)) => {
-                    self.context.relay.refuse(node, refused);
-                    Ok(())
+                Some(Body::Reports(reports)) => {
+                    if reports.reports.len() > SESSION_BATCH_MAX {
+                        let problem =
+                            Problem::TooMany { given: reports.reports.len(), max: SESSION_BATCH_MAX };
+                        return Err(status_field("reports", problem));
+                    }
+                    line.push(reports).await;
                 }
-                Some(Body::Metrics(metrics)) => {
-                    self.metrics(metrics, pen);
-                    Ok(())
-                }
+                Some(Body::ReadRefused(refused)) => self.context.relay.refuse(node, refused),
+                Some(Body::Metrics(metrics)) => self.metrics(metrics, pen),
                 Some(Body::Hello(_)) => {
-                    Err(status_field("hello", Problem::Conflict { other: "the first message" }))
+                    return Err(status_field("hello", Problem::Conflict { other: "the first message" }));
                 }
                 // A message of a later version.
-                None => Ok(()),
-            };
-            if let Err(status) = taken {
-                return status;
+                None => {}
             }
         }
+    }
+
+    /// Passes the session's reports on, one message after the other, until no more come.
+    ///
+    /// # Errors
+    /// Why they could not be taken.
+    async fn pass_reports(
+        &self,
+        node: &NodeKey,
+        mut waiting: mpsc::UnboundedReceiver<Waiting>,
+        outbound: &Outbound<'_>,
+        pen: &Pen,
+    ) -> Result<(), Status> {
+        while let Some(message) = waiting.recv().await {
+            let Waiting { reports, .. } = message;
+            self.reports(node, reports, outbound, pen).await?;
+        }
+        Ok(())
     }
 
     /// What the node uses. Nothing rests on it, so one that cannot be read is passed over.
@@ -216,10 +248,6 @@ impl Session<'_> {
         outbound: &Outbound<'_>,
         pen: &Pen,
     ) -> Result<(), Status> {
-        if reports.reports.len() > SESSION_BATCH_MAX {
-            let problem = Problem::TooMany { given: reports.reports.len(), max: SESSION_BATCH_MAX };
-            return Err(status_field("reports", problem));
-        }
         let batch = report::read(self.context, node, reports.reports).await;
         let batch = batch.map_err(|error| refusal::of_read(&error))?;
         for numbered in &batch.reports {
@@ -228,16 +256,14 @@ impl Session<'_> {
             }
         }
         if !batch.reports.is_empty() {
-            let (node, session) = (node.clone(), self.session);
-            self.post(NodeInput::Reports { node, session, reports: batch.reports }).await?;
+            let reports =
+                NodeInput::Reports { node: node.clone(), session: self.session, reports: batch.reports };
+            let posted = self.context.engine.post_in_turn(Input::Node(reports)).await;
+            posted.map_err(|error| refusal::of_submit(&error))?;
         }
         let Some(sequence) = batch.skipped_last else { return Ok(()) };
         // An acknowledgement covers all reports before it, so those must be durable first.
-        self.context.engine.query(|_| ()).await.map_err(|error| refusal::of_submit(&error))?;
+        self.context.engine.settled().await.map_err(|error| refusal::of_submit(&error))?;
         outbound.acknowledge(sequence).await
-    }
-
-    async fn post(&self, input: NodeInput) -> Result<(), Status> {
-        self.context.engine.post(Input::Node(input)).await.map_err(|error| refusal::of_submit(&error))
     }
 }

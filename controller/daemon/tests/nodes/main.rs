@@ -18,4 +18,5 @@ mod operating;
 mod planning;
 mod reading;
 mod running;
+mod slow_disk;
 mod support;

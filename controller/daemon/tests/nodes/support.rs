@@ -3,6 +3,7 @@
 //! Everything between the agent's socket and the store is the real thing. The agent does only what a test tells it to;
 //! it keeps no journal and runs nothing.
 
+use muster_controller::admission::{Limits, Shares};
 use muster_controller::auth::{Clock, Door, Gate, GateLayer};
 use muster_controller::blobs::{Announced, Blobs};
 use muster_controller::board::Board;
@@ -25,7 +26,7 @@ use muster_runtime::clock;
 use muster_runtime::secret::Secret;
 use muster_runtime::shutdown::Shutdown;
 use muster_runtime::tls::{self, AcceptLimits, Identity, ServerName};
-use muster_store::{MemoryStore, TaskView};
+use muster_store::{MemoryStore, Store, TaskView};
 use rcgen::{CertificateParams, KeyPair};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -80,10 +81,14 @@ impl World {
     }
 
     pub async fn with_pool(pool: PoolSpec) -> Self {
+        Self::above(Box::new(MemoryStore::new()), pool).await
+    }
+
+    /// Above a store of the test's own.
+    pub async fn above(store: Box<dyn Store>, pool: PoolSpec) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings::default();
-        let (engine, threads) =
-            Engine::start(Box::new(MemoryStore::new()), settings.clone(), SystemTimes).unwrap();
+        let (engine, threads) = Engine::start(store, settings.clone(), SystemTimes).unwrap();
         let authority = Arc::new(Authority::load_or_make(&folder.path().join("tls")).unwrap());
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let certificate = ServerCertificate::make(Arc::clone(&authority), names).unwrap();
@@ -111,7 +116,8 @@ impl World {
         let (tls, stop) = (certificate.tls_for_nodes().unwrap(), shutdown.clone());
         let routes = Routes::new(NodeSessions::service(context));
         let serving = tokio::spawn(async move {
-            serve::run(bound, tls, AcceptLimits::default(), gate, routes, stop).await.unwrap();
+            let shares = Shares::new(Limits::default());
+            serve::run(bound, tls, AcceptLimits::default(), gate, shares, routes, stop).await.unwrap();
         });
         let world = Self {
             engine,

@@ -7,6 +7,8 @@
 //!   members. `resolve`: one task by its id. `row`, `row_task`, `row_sweep`: rows back to values; `template`: sweeps,
 //!   decoded and remembered.
 //!
+//! * `log_check`: a log that has lost durable commits is refused. `reserve`: blocks that are kept for a full disk.
+//!
 //! Write-ahead log with `synchronous=FULL`: a commit has been fsynced when it returns.
 
 mod columns;
@@ -15,10 +17,12 @@ mod filter;
 mod hot;
 mod list;
 mod load;
+mod log_check;
 mod names;
 mod open;
 mod pool;
 mod read;
+mod reserve;
 mod resolve;
 mod row;
 mod row_sweep;

@@ -3,9 +3,12 @@
 //! A file that is not ours is not touched: its header is read before any setting is written. The file is made for its
 //! owner alone, because it holds the accounts' keys; SQLite gives the log beside it the same rights.
 
-use super::fault::is_damage;
+use super::fault::{is_damage, may_be_want_of_room};
+use super::log_check;
+use super::reserve::{is_want_of_room, takes_nothing};
 use super::schema::{APPLICATION_ID, MIGRATIONS, TABLES};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -25,6 +28,10 @@ const CHECKPOINT_PAGES: i64 = 4_000;
 const LOG_BYTES_MAX: i64 = 64 * 1024 * 1024;
 /// How long to wait for a lock that only recovery or another program can hold.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Databases up to this size are looked at as a whole when they are opened: half a second for a million tasks (300 MB), some
+/// seconds for this. A larger one would keep its nodes waiting; of it, what is loaded is checked by being read.
+const CHECKED_BYTES_MAX: i64 = 4 * 1024 * 1024 * 1024;
 
 /// Why a database cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +72,15 @@ pub enum OpenError {
         #[source]
         cause: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// The disk is full, and there was no reserve to give up.
+    #[error("the disk of the database {path} is full: free some space there, then start again")]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// What the database said.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The file system cannot carry a write-ahead log.
     #[error(
         "the file system of {path} cannot carry a write-ahead log (journal mode is {mode}): put the database on a local disk"
@@ -93,6 +109,10 @@ fn fault(path: &Path) -> impl Fn(rusqlite::Error) -> OpenError + '_ {
             OpenError::Foreign { path }
         } else if is_damage(&error) {
             OpenError::Damaged { path, cause: Some(Box::new(error)) }
+        } else if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+            || may_be_want_of_room(&error) && takes_nothing(&path)
+        {
+            OpenError::Full { path, cause: Box::new(error) }
         } else {
             OpenError::Backend { path, cause: Box::new(error) }
         }
@@ -102,20 +122,48 @@ fn fault(path: &Path) -> impl Fn(rusqlite::Error) -> OpenError + '_ {
 /// Opens the writing connection; makes the database when the file is new or empty, and brings it to this version's
 /// schema.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|cause| OpenError::File { path: path.to_owned(), cause })?;
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(
+        |cause| match is_want_of_room(&cause) {
+            true => OpenError::Full { path: path.to_owned(), cause: Box::new(cause) },
+            false => OpenError::File { path: path.to_owned(), cause },
+        },
+    )?;
+    check_log(path)?;
     let mut connection = connect(path).map_err(fault(path))?;
     let version = read_version(&connection, path)?;
     set_up_writer(&connection, path)?;
     migrate(&mut connection, version).map_err(fault(path))?;
     check_tables(&connection, path)?;
+    check_pages(&connection, path)?;
     Ok(connection)
+}
+
+/// Refuses a log from which durable commits are missing: SQLite would go on without them and overwrite what is left.
+fn check_log(path: &Path) -> Result<(), OpenError> {
+    let mut log = OsString::from(path);
+    log.push("-wal");
+    let file = |cause| OpenError::File { path: log.clone().into(), cause };
+    match log_check::check(Path::new(&log)).map_err(file)? {
+        None => Ok(()),
+        Some(damage) => Err(OpenError::Damaged { path: path.to_owned(), cause: Some(Box::new(damage)) }),
+    }
+}
+
+/// Refuses a file whose pages do not fit together, before anything is read or changed by them. What stands inside the rows
+/// has no checksum: where that is garbled, decoding may notice it.
+fn check_pages(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let pages = number("page_count").map_err(fault(path))?;
+    let page = number("page_size").map_err(fault(path))?;
+    if pages.saturating_mul(page) > CHECKED_BYTES_MAX {
+        return Ok(());
+    }
+    let found: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(fault(path))?;
+    if found == "ok" {
+        return Ok(());
+    }
+    Err(OpenError::Damaged { path: path.to_owned(), cause: Some(found.into()) })
 }
 
 /// Opens a reading connection of a database that the writer has set up.

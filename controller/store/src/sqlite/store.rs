@@ -4,19 +4,20 @@
 //! of it stays and the keys that were remembered are forgotten. The statements are in `write` and `write_task`, opening in
 //! `open`, the readers' face in `read`.
 
-use super::fault::fault;
+use super::fault::{fault, is_full_after_all};
 use super::load::{load, load_tasks};
 use super::names::Names;
 use super::open::{OpenError, open_writer};
 use super::pool::ReadPool;
 use super::read::SqliteReader;
+use super::reserve::{Reserve, takes_nothing};
 use super::template::Templates;
 use super::tidy::tidy;
 use super::write::Writer;
 use crate::port::{Reader, Store, StoreError};
 use muster_controller_core::record::{Record, Rows, TaskRows};
 use rusqlite::{Connection, TransactionBehavior};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Rows of deleted parents that each commit removes: about a millisecond, while a million goes in a thousand commits.
@@ -35,19 +36,33 @@ pub struct SqliteStore {
     templates: Arc<Templates>,
     /// Whether deleted parents may have left rows.
     to_tidy: bool,
+    path: PathBuf,
+    reserve: Reserve,
 }
 
 impl SqliteStore {
     /// Opens the database at `path`, makes it when the file is new or empty, and brings an older schema up to date.
-    /// A new file can be read and written by its owner alone.
+    /// A new file can be read and written by its owner alone. On a full disk the reserve is given up for it.
     ///
     /// # Errors
     /// [`OpenError`] when the file is not a Muster database, is of a later version, is damaged or cannot be opened.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let connection = open_writer(path)?;
+        let reserve = Reserve::of(path);
+        let connection = match open_writer(path) {
+            Err(OpenError::Full { .. }) if reserve.release() => open_writer(path)?,
+            opened => opened?,
+        };
         let readers = Arc::new(ReadPool::new(path.to_owned()));
         let templates = Arc::new(Templates::default());
-        Ok(Self { connection, names: Names::default(), readers, templates, to_tidy: true })
+        Ok(Self {
+            connection,
+            names: Names::default(),
+            readers,
+            templates,
+            to_tidy: true,
+            path: path.to_owned(),
+            reserve,
+        })
     }
 
     /// Runs `write` in one transaction; on any error nothing of it stays.
@@ -58,7 +73,8 @@ impl SqliteStore {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(fault("beginning a transaction"))?;
+            .map_err(fault("beginning a transaction"))
+            .map_err(|error| is_full_after_all(error, || takes_nothing(&self.path)))?;
         let written = write(&transaction, &mut self.names, &self.templates)
             .and_then(|answer| transaction.commit().map(|()| answer).map_err(fault("committing")));
         if written.is_err() {
@@ -66,7 +82,7 @@ impl SqliteStore {
             // A sweep of this transaction may be among them, and its key goes to another.
             self.templates.forget_all();
         }
-        written
+        written.map_err(|error| is_full_after_all(error, || takes_nothing(&self.path)))
     }
 }
 
@@ -101,6 +117,14 @@ impl Store for SqliteStore {
             self.to_tidy = self.transact(|connection, _, _| tidy(connection, REMOVED_WHEN_IDLE))?;
         }
         Ok(self.to_tidy)
+    }
+
+    fn release_reserve(&mut self) -> bool {
+        self.reserve.release()
+    }
+
+    fn restore_reserve(&mut self) -> bool {
+        self.reserve.restore()
     }
 }
 

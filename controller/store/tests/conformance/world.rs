@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 enum Live {
     Memory(MemoryStore),
-    Sqlite(SqliteStore),
+    Sqlite(Box<SqliteStore>),
 }
 
 /// A store in a folder of its own.
@@ -28,7 +28,7 @@ impl World {
 
     pub(crate) fn sqlite() -> Self {
         let mut world = Self { live: None, folder: tempfile::tempdir().unwrap() };
-        world.live = Some(Live::Sqlite(SqliteStore::open(&world.path()).unwrap()));
+        world.live = Some(Live::Sqlite(Box::new(SqliteStore::open(&world.path()).unwrap())));
         world
     }
 
@@ -39,7 +39,7 @@ impl World {
     pub(crate) fn store(&mut self) -> &mut dyn Store {
         match self.live.as_mut().unwrap() {
             Live::Memory(store) => store,
-            Live::Sqlite(store) => store,
+            Live::Sqlite(store) => store.as_mut(),
         }
     }
 
@@ -65,7 +65,7 @@ impl World {
             Live::Memory(store) => Live::Memory(store.snapshot()),
             Live::Sqlite(store) => {
                 drop(store);
-                Live::Sqlite(SqliteStore::open(&self.path()).unwrap())
+                Live::Sqlite(Box::new(SqliteStore::open(&self.path()).unwrap()))
             }
         });
     }

@@ -1,10 +1,11 @@
 //! Short scenes that a random walk rarely plays: the start task, the policy keep, stopping, directories.
 //!
 //! Each drives one agent by hand through its inputs; what is common to them is `Scene`. Random lives are in `properties`,
-//! tasks that are made again under an old id in `remade`, what is about the node as a whole in `node`.
+//! tasks that are made again under an old id in `remade`, what is about the node as a whole in `node`, what begins when in `journal`.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "tests")]
 
+mod journal;
 mod node;
 mod remade;
 
@@ -218,7 +219,9 @@ fn a_start_task_that_failed_for_good_keeps_the_gate_shut_until_the_next_boot() {
     scene.end(&first, Ended::Exited(1), EndedBy::Itself);
     assert_eq!(stages(&scene.assign("t")), []);
     assert_eq!(stages(&scene.restart(false)), []);
-    assert_eq!(stages(&scene.restart(true)), [Subject::StartTask { run: 2 }]);
+    // Runs of before the boot may be missing in the journal, and the supervisor may know them.
+    let again = stages(&scene.restart(true));
+    assert!(matches!(again[..], [Subject::StartTask { run }] if run > 1 << 16), "{again:?}");
 }
 
 #[test]
@@ -268,7 +271,7 @@ fn with_the_policy_keep_what_runs_goes_on_and_nothing_new_begins() {
 }
 
 #[test]
-fn after_a_reboot_what_ran_is_lost_and_what_waited_goes_on() {
+fn after_a_reboot_what_ran_is_lost_and_what_waited_is_left_to_the_controller() {
     let policy = settings(OnLeaseExpiry::Kill, None);
     let mut scene = Scene::new(&policy);
     scene.assign("ran");
@@ -278,7 +281,9 @@ fn after_a_reboot_what_ran_is_lost_and_what_waited_goes_on() {
     scene.restart(true);
     scene.feed(Input::Collected { subject: subject("ran"), collected: Box::default() });
     let effects = scene.connect(&policy);
-    assert_eq!((causes(&effects), stages(&effects)), (vec![Some(Cause::NodeLost)], vec![subject("waited")]));
+    assert_eq!((causes(&effects), stages(&effects)), (vec![Some(Cause::NodeLost)], vec![]));
+    // By a journal whose last records are lost it waited; it may have run.
+    assert!(scene.agent.ledger().attempt(&attempt("waited")).is_none());
     assert!(scene.agent.ledger().outbox().next_number() > before + (1 << 32));
 }
 

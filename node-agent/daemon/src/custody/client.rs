@@ -1,8 +1,12 @@
 //! The conversation with the supervisor: requests in the order in which they were asked, its words to the driver.
 //!
 //! Every connection begins with the list of what is held and then the subscription, so that nothing is missed between
-//! them. When the connection breaks, requests that wait are dropped: the core asks again for what matters once it
-//! has seen the new list.
+//! them; ends that are told before that list are passed on behind it. When the connection breaks, requests that wait are
+//! dropped: the core asks again for what matters once it has seen the new list. The lease goes before all other requests,
+//! and of several that wait the newest.
+//!
+//! A supervisor that does not answer (stopped, or stuck in a dead disk) holds up nobody here. It is asked for a sign of life from
+//! time to time, and one that gives none is killed and replaced: its tasks have keepers, so that costs nothing.
 
 use super::exit::{exit_of, usage_of};
 use super::key::Keyed;
@@ -17,13 +21,15 @@ use muster_runtime::backoff::Backoff;
 use muster_supervisor::frame::{FrameReader, frame};
 use muster_supervisor::request::USAGE_KEYS_MAX;
 use muster_supervisor::{AttemptKey, Message, Phase, Refusal, Reply, Request, Spec, TaskStatus};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Requests that wait to be written: as many attempts as may wait for slots, twice.
 const ASKS_MAX: usize = 20_000;
@@ -31,6 +37,11 @@ const ASKS_MAX: usize = 20_000;
 const BATCH: usize = 256;
 /// First and longest wait between tries to reach a supervisor.
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// How often the supervisor is asked for a sign of life while nothing is heard of it.
+const PING: Duration = Duration::from_secs(2);
+/// How long it may be silent then: no start of a task takes it as long.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Failures in a row before the node says that something is wrong: one that was killed is back at the first try.
 const FAILURES_TOLD: u32 = 3;
@@ -46,8 +57,6 @@ pub(crate) enum Ask {
     Limit { whose: Keyed, wall_clock: Option<Duration> },
     /// Forget one that has ended.
     Acknowledge(Keyed),
-    /// Until when tasks may run without anybody's word; `None` is for ever.
-    Lease(Option<Monotonic>),
     /// Tell what these use now, as far as they run; at most [`USAGE_KEYS_MAX`].
     Usage(Vec<Keyed>),
     /// Exit; answered when it has. Nothing can be asked afterwards.
@@ -71,14 +80,20 @@ pub(crate) enum Word {
 #[derive(Debug, Clone)]
 pub(crate) struct Custody {
     asks: mpsc::Sender<Ask>,
+    /// The newest lease, once there was one; what is older is of no interest.
+    lease: Arc<watch::Sender<Option<LeaseWord>>>,
     /// The supervisor's process; 0 while there is none.
     supervisor: Arc<AtomicU32>,
 }
+
+/// Until when tasks may run without anybody's word; `None` is for ever.
+type LeaseWord = Option<Monotonic>;
 
 /// The other end of a way to the supervisor.
 #[derive(Debug)]
 pub(crate) struct Asks {
     receiver: mpsc::Receiver<Ask>,
+    lease: watch::Receiver<Option<LeaseWord>>,
     supervisor: Arc<AtomicU32>,
 }
 
@@ -86,8 +101,10 @@ impl Custody {
     /// A way, and the end to give to [`run`].
     pub(crate) fn new() -> (Self, Asks) {
         let (asks, receiver) = mpsc::channel(ASKS_MAX);
+        let (sender, lease) = watch::channel(None);
         let supervisor = Arc::<AtomicU32>::default();
-        (Self { asks, supervisor: Arc::clone(&supervisor) }, Asks { receiver, supervisor })
+        let custody = Self { asks, lease: Arc::new(sender), supervisor: Arc::clone(&supervisor) };
+        (custody, Asks { receiver, lease, supervisor })
     }
 
     /// The process of the supervisor that answers; `None` while there is none.
@@ -101,6 +118,11 @@ impl Custody {
             tracing::warn!(%error, "a request to the supervisor was dropped");
         }
     }
+
+    /// Tells until when tasks may run without anybody's word; `None` is for ever.
+    pub(crate) fn lease(&self, until: Option<Monotonic>) {
+        self.lease.send_replace(Some(until));
+    }
 }
 
 /// Keeps a connection for as long as somebody may ask. What the supervisor says goes to `words`.
@@ -111,7 +133,7 @@ pub(crate) async fn run(
     words: mpsc::Sender<Word>,
     health: Health,
 ) {
-    let Asks { receiver: mut asks, supervisor } = asks;
+    let Asks { receiver: mut asks, mut lease, supervisor } = asks;
     let mut connection = Some(first);
     let mut backoff = Backoff::new(WAITS.0, WAITS.1);
     let mut failures = 0_u32;
@@ -127,8 +149,13 @@ pub(crate) async fn run(
                 health.clear(NodeError::AGENT_FAULT);
                 tracing::debug!(pid = open.welcome.pid, "connected to the supervisor");
                 supervisor.store(open.welcome.pid, Ordering::Relaxed);
-                match Talk::new(open, &words).go_on(&mut asks).await {
+                let pid = open.welcome.pid;
+                match Talk::new(open, &words).go_on(&mut asks, &mut lease).await {
                     Ok(()) => return,
+                    Err(error @ CustodyError::Unresponsive { .. }) => {
+                        tracing::error!(error = chain(&error), pid, "replacing the supervisor; tasks go on");
+                        end_unresponsive(pid).await;
+                    }
                     Err(error) => tracing::warn!(error = chain(&error), "lost the supervisor; reconnecting"),
                 }
             }
@@ -151,6 +178,16 @@ pub(crate) async fn run(
     }
 }
 
+/// Kills a supervisor that is connected and does not answer. One that is stuck in the kernel dies when it comes out.
+async fn end_unresponsive(pid: u32) {
+    let Some(process) = i32::try_from(pid).ok().filter(|pid| *pid > 1) else { return };
+    // Its connection was open a moment ago, so the number is still its own.
+    if let Err(errno) = kill(Pid::from_raw(process), Signal::SIGKILL) {
+        tracing::warn!(pid, %errno, "cannot kill the supervisor");
+    }
+    gone(pid).await;
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -171,6 +208,13 @@ enum Awaited {
     Nothing,
 }
 
+/// What is said once more when the list has come.
+#[derive(Debug, Default)]
+struct Early {
+    listed: bool,
+    exits: Vec<Word>,
+}
+
 /// One connection.
 struct Talk<'a> {
     reader: OwnedReadHalf,
@@ -185,6 +229,12 @@ struct Talk<'a> {
     pid: u32,
     bytes: Vec<u8>,
     words: &'a mpsc::Sender<Word>,
+    /// Ends that were told before the list of what is held; at most as many as that holds.
+    ends: Early,
+    /// When something was heard last.
+    heard: Instant,
+    /// Whether an answer is awaited that comes at once from a supervisor that lives.
+    pinged: bool,
 }
 
 impl<'a> Talk<'a> {
@@ -192,23 +242,47 @@ impl<'a> Talk<'a> {
         let Connection { stream, frames, early, next_id, welcome, .. } = open;
         let (reader, writer) = stream.into_split();
         let (awaited, bytes, pid) = (BTreeMap::new(), Vec::new(), welcome.pid);
-        Self { reader, writer, frames, early, next_id, awaited, leaving: None, pid, bytes, words }
+        Self {
+            reader,
+            writer,
+            frames,
+            early,
+            next_id,
+            awaited,
+            leaving: None,
+            pid,
+            bytes,
+            words,
+            ends: Early::default(),
+            heard: Instant::now(),
+            pinged: false,
+        }
     }
 
     /// Carries requests and answers until nobody may ask any more, or the supervisor has gone as it was told to.
-    async fn go_on(mut self, asks: &mut mpsc::Receiver<Ask>) -> Result<(), CustodyError> {
+    async fn go_on(
+        mut self,
+        asks: &mut mpsc::Receiver<Ask>,
+        lease: &mut watch::Receiver<Option<LeaseWord>>,
+    ) -> Result<(), CustodyError> {
         self.put(&Request::List, Awaited::List)?;
         self.put(&Request::Subscribe, Awaited::Nothing)?;
+        // The driver says the lease of a new connection when it has the list: what stands here may be older than the agent.
+        lease.mark_unchanged();
         self.write().await?;
         let mut batch = Vec::with_capacity(BATCH);
+        let mut ping = tokio::time::interval(PING);
+        ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             while let Some(message) = self.early.pop_front() {
                 self.take(message).await?;
             }
             tokio::select! {
+                biased;
                 message = read_message(&mut self.reader, &mut self.frames) => match (message, self.leaving.take()) {
                     (Ok(message), leaving) => {
                         self.leaving = leaving;
+                        (self.heard, self.pinged) = (Instant::now(), false);
                         self.take(message).await?;
                     }
                     (Err(_), Some(done)) => {
@@ -219,6 +293,12 @@ impl<'a> Talk<'a> {
                     }
                     (Err(error), None) => return Err(error),
                 },
+                Ok(()) = lease.changed() => {
+                    let word = *lease.borrow_and_update();
+                    self.put_lease(word)?;
+                    self.write().await?;
+                }
+                _ = ping.tick() => self.ping().await?,
                 count = asks.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
                         return Ok(());
@@ -230,6 +310,28 @@ impl<'a> Talk<'a> {
                 }
             }
         }
+    }
+
+    /// Asks for a sign of life if nothing was heard for a while; gives up a supervisor that gives none.
+    async fn ping(&mut self) -> Result<(), CustodyError> {
+        let silent = self.heard.elapsed();
+        if self.pinged && silent >= SILENCE_MAX {
+            return Err(CustodyError::Unresponsive { silent });
+        }
+        // One that was told to end its tasks and go may take its time.
+        if !self.pinged && silent >= PING && self.leaving.is_none() {
+            self.pinged = true;
+            self.heard = Instant::now();
+            self.put(&Request::Probe, Awaited::Nothing)?;
+            self.write().await?;
+        }
+        Ok(())
+    }
+
+    fn put_lease(&mut self, word: Option<LeaseWord>) -> Result<(), CustodyError> {
+        let Some(until) = word else { return Ok(()) };
+        let micros = |until: Monotonic| u64::try_from(until.as_duration().as_micros()).unwrap_or(u64::MAX);
+        self.put(&Request::Lease { until_us: until.map(micros) }, Awaited::Nothing)
     }
 
     fn put(&mut self, request: &Request, awaited: Awaited) -> Result<(), CustodyError> {
@@ -263,11 +365,6 @@ impl<'a> Talk<'a> {
                 let Some(key) = known_key(&whose) else { return Ok(()) };
                 self.put(&Request::Acknowledge { keys: vec![key] }, Awaited::Nothing)
             }
-            Ask::Lease(until) => {
-                let micros =
-                    |until: Monotonic| u64::try_from(until.as_duration().as_micros()).unwrap_or(u64::MAX);
-                self.put(&Request::Lease { until_us: until.map(micros) }, Awaited::Nothing)
-            }
             Ask::Usage(whose) => {
                 let keys = whose.iter().filter_map(known_key).take(USAGE_KEYS_MAX).collect();
                 self.put(&Request::Usage { keys }, Awaited::Usage)
@@ -279,7 +376,11 @@ impl<'a> Talk<'a> {
     }
 
     async fn write(&mut self) -> Result<(), CustodyError> {
-        self.writer.write_all(&self.bytes).await.map_err(|cause| CustodyError::Broken { cause })?;
+        let writing = self.writer.write_all(&self.bytes);
+        match tokio::time::timeout(SILENCE_MAX, writing).await {
+            Ok(written) => written.map_err(|cause| CustodyError::Broken { cause })?,
+            Err(_elapsed) => return Err(CustodyError::Unresponsive { silent: SILENCE_MAX }),
+        }
         self.bytes.clear();
         Ok(())
     }
@@ -322,10 +423,28 @@ impl<'a> Talk<'a> {
             },
         };
         if let Some(word) = word {
-            // The driver is gone only when the process ends.
-            let _ending = self.words.send(word).await;
+            self.say(word).await;
         }
         Ok(())
+    }
+
+    /// Passes a word on. An end that comes before the list would be taken for one that came after it, and what follows it would
+    /// be done again when the list counts its command as running.
+    async fn say(&mut self, word: Word) {
+        // The driver is gone only when the process ends.
+        match word {
+            Word::Exited { .. } if !self.ends.listed => self.ends.exits.push(word),
+            Word::Holds(_) => {
+                self.ends.listed = true;
+                let _ending = self.words.send(word).await;
+                for end in std::mem::take(&mut self.ends.exits) {
+                    let _ending = self.words.send(end).await;
+                }
+            }
+            Word::Exited { .. } | Word::Launched { .. } | Word::Using(_) => {
+                let _ending = self.words.send(word).await;
+            }
+        }
     }
 
     fn started(

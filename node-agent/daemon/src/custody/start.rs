@@ -80,6 +80,10 @@ pub(crate) enum CustodyError {
     },
     #[error("the supervisor answered something else than was asked")]
     Unexpected,
+    #[error(
+        "the supervisor has been silent for {silent:?}: it is stopped, or stuck in a disk that does not answer"
+    )]
+    Unresponsive { silent: Duration },
 }
 
 /// A connection that has been welcomed.

@@ -15,6 +15,7 @@ use muster_model::state::TaskNetwork;
 use muster_model::{AttemptId, TaskId, Timestamp};
 use muster_runtime::clock;
 use muster_supervisor::Isolation;
+use std::sync::Arc;
 
 impl Driver {
     /// Takes over the bounds of the directories that the agent before has made, and removes those that are nobody's.
@@ -104,11 +105,15 @@ impl Driver {
         if others.into_iter().any(|other| *other.id() != *attempt && is_placed(&other.state)) {
             return;
         }
-        if let Err(error) = self.parts.layout.seal(attempt) {
-            tracing::warn!(%attempt, %error, "cannot close the directory of an ended task");
-        }
-        let layout = &self.parts.layout;
-        layout.disks().rest(attempt, &layout.place_path(&Subject::Attempt(attempt.clone())));
+        let (layout, attempt) = (Arc::clone(&self.parts.layout), attempt.clone());
+        // Whoever gets the user's id next has its directory made by the same hands, after this.
+        self.hands.ask(move || {
+            if let Err(error) = layout.seal(&attempt) {
+                tracing::warn!(%attempt, %error, "cannot close the directory of an ended task");
+            }
+            let path = layout.place_path(&Subject::Attempt(attempt.clone()));
+            layout.disks().rest(&attempt, &path);
+        });
     }
 
     /// Restarts the machine, or sets it up anew, by the operator's command.
@@ -119,7 +124,7 @@ impl Driver {
         }
         self.parts.health.clear(NodeError::RESTART_FAILED);
         let (hooks, health) = (self.parts.hooks.clone(), self.parts.health.clone());
-        let running = tokio::spawn(async move {
+        let running = self.parts.work.spawn(async move {
             let error = hooks.run(reimage).await;
             tracing::error!(%error, reimage, "the machine was not restarted");
             health.raise(error.node_error(reimage));

@@ -11,17 +11,31 @@ use muster_model::{AttemptId, Usage};
 use muster_proto::convert::Metrics;
 use muster_proto::wire;
 use muster_supervisor::request::USAGE_KEYS_MAX;
+use std::sync::{Arc, PoisonError};
+use tokio::sync::mpsc;
 
 impl Driver {
     /// Measures the node and asks the supervisor about all that runs.
     pub(super) fn measure(&mut self) {
         // The meter counts from round to round, also while nobody listens.
-        let cache_bytes = self.parts.stager.cache_bytes();
-        let node = self.meter.measure(cache_bytes, self.parts.custody.supervisor());
+        let (stager, supervisor) = (Arc::clone(&self.parts.stager), self.parts.custody.supervisor());
+        let meter = Arc::clone(&self.meter);
+        let say = self.session.as_ref().map(|open| open.say.clone());
+        // A round that still waits for the node's disk is worth the next one, too.
+        let waits = Arc::strong_count(&self.meter) > 2;
+        if waits {
+            return;
+        }
+        self.hands.ask(move || {
+            let mut meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
+            let node = meter.measure(stager.cache_bytes(), supervisor);
+            if let Some(say) = say {
+                tell(&say, &Metrics { node: Some(node), attempts: Vec::new() });
+            }
+        });
         if self.session.is_none() {
             return;
         }
-        self.tell_metrics(&Metrics { node: Some(node), attempts: Vec::new() });
         let runs = |state: &State| matches!(state, State::Running { .. });
         let attempts = self.agent.ledger().attempts().iter().filter(|(_, held)| runs(&held.state));
         let whom = attempts.map(|(attempt, held)| Keyed {
@@ -59,11 +73,16 @@ impl Driver {
     }
 
     fn tell_metrics(&self, metrics: &Metrics) {
-        let Some(open) = &self.session else { return };
-        let body = wire::agent_message::Body::Metrics(metrics.into());
-        // Without room, what matters more goes first.
-        let _full = open.say.try_send(wire::AgentMessage { body: Some(body) });
+        if let Some(open) = &self.session {
+            tell(&open.say, metrics);
+        }
     }
+}
+
+fn tell(say: &mpsc::Sender<wire::AgentMessage>, metrics: &Metrics) {
+    let body = wire::agent_message::Body::Metrics(metrics.into());
+    // Without room, what matters more goes first.
+    let _full = say.try_send(wire::AgentMessage { body: Some(body) });
 }
 
 /// The most that was seen in the directory of an attempt with a disk limit; else 0.

@@ -9,6 +9,7 @@ use super::turn::Driver;
 use crate::custody::{Ask, Keyed, Word};
 use muster_agent_core::input::{Exit, Supervised, SupervisedState};
 use muster_agent_core::{Input, Subject};
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Driver {
@@ -40,10 +41,9 @@ impl Driver {
                     self.take(Input::Launched { subject: whose.subject, outcome });
                 }
             }
-            Word::Exited { whose, mut exit } => {
+            Word::Exited { whose, exit } => {
                 if self.is_held(&whose) {
-                    self.look_at_disk(&whose.subject, &mut exit);
-                    self.take(Input::Exited { subject: whose.subject, exit });
+                    self.exited(whose.subject, exit);
                 } else {
                     self.parts.custody.ask(Ask::Acknowledge(whose));
                 }
@@ -51,14 +51,23 @@ impl Driver {
         }
     }
 
-    /// Looks at the directory of a command that has ended: whether it ended because that was full.
-    fn look_at_disk(&mut self, subject: &Subject, exit: &mut Exit) {
-        let layout = &self.parts.layout;
-        let Some(usage) = layout.disks().last_look(&layout.place_path(subject)) else { return };
-        exit.usage.peak_disk_bytes = usage.peak_bytes;
-        if let Some(over) = usage.over() {
-            self.take(Input::OverDisk { subject: subject.clone(), over });
+    /// Takes the end of a command. Where its directory has a limit it is looked first whether that was reached: the core has to
+    /// know before the end. An answer that comes when the attempt is another's finds nobody.
+    fn exited(&mut self, subject: Subject, mut exit: Exit) {
+        let path = self.parts.layout.place_path(&subject);
+        if !self.parts.layout.disks().is_bounded(&path) {
+            return self.take(Input::Exited { subject, exit });
         }
+        let (layout, inputs) = (Arc::clone(&self.parts.layout), self.parts.inputs.clone());
+        self.hands.ask(move || {
+            if let Some(usage) = layout.disks().last_look(&path) {
+                exit.usage.peak_disk_bytes = usage.peak_bytes;
+                if let Some(over) = usage.over() {
+                    let _ending = inputs.blocking_send(Input::OverDisk { subject: subject.clone(), over });
+                }
+            }
+            let _ending = inputs.blocking_send(Input::Exited { subject, exit });
+        });
     }
 
     /// Asks something about the command of a subject. One that has ended meanwhile needs nothing any more.

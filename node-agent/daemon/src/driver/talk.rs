@@ -1,37 +1,35 @@
 //! What the driver has to do with the controller: words of the session in and out, and wishes to read files.
 //!
-//! Reports of one turn go out together, in messages of a bounded size. A session that does not take them is given up:
-//! the reports stay in the journal and go out on the next one.
+//! A session that does not take what is said is given up: the reports stay in the journal and go out on the next one. How many
+//! are said at a time is in `telling`.
 
 use super::turn::{Driver, OpenSession, life_of};
 use crate::codec;
 use crate::files::{Life, ReadError, ReadRequest, Target};
+use crate::health::Anchor;
 use crate::session::{Heard, SessionEvent};
 use muster_agent_core::input::Welcome;
 use muster_agent_core::{AgentMessage, ControllerMessage, Hello, Input, SessionId};
 use muster_model::AttemptId;
 use muster_proto::convert::NodeSettings;
-use muster_proto::version::{PROTOCOL_VERSION, SESSION_BATCH_MAX};
+use muster_proto::version::PROTOCOL_VERSION;
 use muster_proto::wire;
-use prost::Message;
+use muster_runtime::clock;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// Bytes of reports in one message: excerpts make them large, and the controller takes 32 MiB.
-const REPORTS_BYTES: usize = 8 * 1024 * 1024;
 
 impl Driver {
     pub(super) fn event(&mut self, event: SessionEvent) {
         match event {
             SessionEvent::Opened { id, say, open } => {
-                self.session = Some(OpenSession { id, say, _open: open });
+                self.change_session(Some(OpenSession { id, say, _open: open }));
                 self.book.begin_session();
                 self.take(Input::SessionOpened(id));
             }
             SessionEvent::Closed(id) => {
                 if self.session.as_ref().is_some_and(|open| open.id == id) {
-                    self.session = None;
+                    self.change_session(None);
                     self.reads.clear();
                 }
                 self.take(Input::SessionClosed(id));
@@ -63,7 +61,14 @@ impl Driver {
                     acknowledged,
                 }))
             }
-            Heard::LeaseGranted { sequence, ttl } => ControllerMessage::LeaseGranted { sequence, ttl },
+            Heard::LeaseGranted { sequence, ttl, server_us, heard } => {
+                // Either clock may have been set since the Welcome.
+                let asked = self.beat.filter(|(asked, _)| *asked == sequence);
+                if let (Some(server_us), Some((_, asked))) = (server_us, asked) {
+                    self.parts.health.set_anchor(Anchor::new(server_us, asked, heard));
+                }
+                ControllerMessage::LeaseGranted { sequence, ttl }
+            }
             Heard::Assign(plans) => {
                 let of_the_node = |plan| self.parts.limits.told(codec::assignment(plan));
                 let assignments = plans.iter().map(of_the_node).collect();
@@ -124,12 +129,14 @@ impl Driver {
                 "node": names.node.as_str(),
                 "pid": std::process::id(),
             });
-            let temporary = path.with_extension("new");
-            let written = std::fs::write(&temporary, ready.to_string())
-                .and_then(|()| std::fs::rename(&temporary, &path));
-            if let Err(error) = written {
-                tracing::warn!(path = %path.display(), %error, "cannot write the ready file");
-            }
+            self.hands.ask(move || {
+                let temporary = path.with_extension("new");
+                let written = std::fs::write(&temporary, ready.to_string())
+                    .and_then(|()| std::fs::rename(&temporary, &path));
+                if let Err(error) = written {
+                    tracing::warn!(path = %path.display(), %error, "cannot write the ready file");
+                }
+            });
         }
     }
 
@@ -137,10 +144,13 @@ impl Driver {
         use wire::agent_message::Body;
         let body = match message {
             AgentMessage::Hello(hello) => Body::Hello(self.hello(hello)),
-            AgentMessage::Heartbeat { sequence } => Body::Heartbeat(wire::Heartbeat { sequence }),
+            AgentMessage::Heartbeat { sequence } => {
+                self.beat = Some((sequence, clock::since_boot()));
+                Body::Heartbeat(wire::Heartbeat { sequence })
+            }
             AgentMessage::Reports(reports) => {
                 if self.session.as_ref().is_some_and(|open| open.id == session) {
-                    self.reports.extend(reports);
+                    self.telling.add(reports);
                 }
                 return;
             }
@@ -158,26 +168,11 @@ impl Driver {
         }
     }
 
-    /// Sends the reports of a turn together, in messages of a bounded size.
+    /// Sends what may be said now.
     pub(super) fn send_reports(&mut self) {
-        let Some(session) = self.session.as_ref().map(|open| open.id) else {
-            self.reports.clear();
-            return;
-        };
-        let (mut batch, mut bytes) = (Vec::new(), 0_usize);
-        for report in std::mem::take(&mut self.reports) {
-            let report = codec::report_out(&report);
-            let size = report.encoded_len();
-            if batch.len() >= SESSION_BATCH_MAX || (bytes + size > REPORTS_BYTES && !batch.is_empty()) {
-                let reports = std::mem::take(&mut batch);
-                self.say(session, wire::agent_message::Body::Reports(wire::Reports { reports }));
-                bytes = 0;
-            }
-            bytes = bytes.saturating_add(size);
-            batch.push(report);
-        }
-        if !batch.is_empty() {
-            self.say(session, wire::agent_message::Body::Reports(wire::Reports { reports: batch }));
+        while let Some(session) = self.session.as_ref().map(|open| open.id) {
+            let Some(reports) = self.telling.next() else { return };
+            self.say(session, wire::agent_message::Body::Reports(reports));
         }
     }
 
@@ -185,7 +180,7 @@ impl Driver {
         let Some(open) = self.session.as_ref().filter(|open| open.id == session) else { return };
         if open.say.try_send(wire::AgentMessage { body: Some(body) }).is_err() {
             tracing::warn!(session, "the controller does not read what this node says; connecting anew");
-            self.session = None;
+            self.change_session(None);
         }
     }
 
@@ -208,7 +203,7 @@ impl Driver {
         let guard = stop.clone().drop_guard();
         let id = request.id.clone();
         let files = Arc::clone(&self.parts.files);
-        let reading = tokio::spawn(async move {
+        let reading = self.parts.work.spawn(async move {
             let served = tokio::select! {
                 served = files.serve(&request, life) => served,
                 () = stop.cancelled() => return,

@@ -1,15 +1,19 @@
-//! One turn after another: inputs to the core, its records into the journal, then the rest of its effects.
+//! One turn after another: inputs to the core, its records to the journal, then the effects whose records are safe.
 //!
 //! What the core's words leave out is kept here beside it: plans by attempt, the settings in full, the open session, work under
 //! way. The two other halves of the driver are `talk` (the controller) and `work` (what takes time).
 
-use crate::codec::{self, CodecError, Entry, Payload};
+use super::error::DriverError;
+use super::hands::Hands;
+use super::records::Records;
+use super::telling::Telling;
+use crate::codec::{self, Entry, Payload};
 use crate::custody::{Ask, Custody, Keyed, Word};
 use crate::files::{Files, Life};
 use crate::health::Health;
 use crate::hooks::Hooks;
 use crate::isolation::Ground;
-use crate::journal::{Found, Journal, JournalError};
+use crate::journal::{Found, Frame, Scribe, Told};
 use crate::launch::{LimitSettings, NodeNames};
 use crate::metrics::{Book, Meter};
 use crate::output::Outputs;
@@ -19,7 +23,6 @@ use crate::users::{Owners, UserSettings};
 use crate::wake::Wake;
 use crate::workdir::Layout;
 use muster_agent_core::attempt::State;
-use muster_agent_core::report::NumberedReport;
 use muster_agent_core::{Agent, Effect, Input, Monotonic, Now, Record, SessionId, Subject};
 use muster_model::node::MachineFacts;
 use muster_model::state::OnLeaseExpiry;
@@ -29,10 +32,10 @@ use muster_proto::wire;
 use muster_runtime::clock;
 use muster_runtime::shutdown::Shutdown;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio_util::sync::DropGuard;
@@ -41,23 +44,8 @@ use tokio_util::sync::DropGuard;
 pub(crate) const INPUTS_MAX: usize = 4096;
 /// Inputs of one turn: enough to share a write among a burst, few enough that a report is not held up.
 const TURN: usize = 256;
-/// How long a stopping agent waits for its last reports to be acknowledged.
+/// How long a stopping agent waits for its last reports to be acknowledged, and for its last records to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// Why the loop cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DriverError {
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    #[error(
-        "the journal of the agent holds something that cannot be read: upgrade the agent, or remove the file 'journal' and lose its tasks"
-    )]
-    Codec(#[from] CodecError),
-    #[error("the timer of the agent failed")]
-    Timer(#[from] io::Error),
-    #[error("a part of the agent has ended by itself")]
-    PartEnded,
-}
 
 /// How the loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +77,8 @@ pub(crate) struct Parts {
     pub(crate) ready_file: Option<PathBuf>,
     pub(crate) stop_tasks_on_exit: bool,
     pub(crate) inputs: mpsc::Sender<Input>,
+    /// Where everything runs that may block: nothing of that may hold up the loop or the session.
+    pub(crate) work: Handle,
 }
 
 /// Plans by attempt and incarnation of its task: those of what is held, and of what waits for an earlier task's end.
@@ -98,7 +88,8 @@ pub(super) type Plans = BTreeMap<(AttemptId, u64), Arc<AttemptPlan>>;
 pub(crate) struct Driver {
     pub(super) parts: Parts,
     pub(super) agent: Agent,
-    journal: Journal,
+    records: Records,
+    pub(super) hands: Hands,
     pub(super) plans: Plans,
     pub(super) settings: Option<Arc<NodeSettings>>,
     pub(super) start_task: Option<Arc<StartTaskPlan>>,
@@ -108,14 +99,15 @@ pub(crate) struct Driver {
     pub(super) reads: BTreeMap<String, (DropGuard, AbortHandle)>,
     /// Users that belong to one attempt alone.
     pub(super) owners: Owners,
-    pub(super) meter: Meter,
+    pub(super) meter: Arc<Mutex<Meter>>,
     pub(super) book: Book<Keyed>,
     /// The operator's command that restarts the machine, while it runs.
     pub(super) restarting: Option<AbortHandle>,
     /// The controller does not know this node any more.
     pub(super) unknown: bool,
-    todo: Vec<Effect>,
-    pub(super) reports: Vec<NumberedReport>,
+    pub(super) telling: Telling,
+    /// The last heartbeat's number and when it was sent, since the boot.
+    pub(super) beat: Option<(u64, Duration)>,
     over: Option<Ended>,
 }
 
@@ -136,8 +128,15 @@ fn now() -> Now {
 impl Driver {
     /// Takes up what the journal tells.
     pub(crate) fn load(parts: Parts, found: Found) -> Result<Self, DriverError> {
-        if found.torn_bytes > 0 {
-            tracing::warn!(bytes = found.torn_bytes, "the end of the journal was torn and is left out");
+        let lost = found.lost_bytes > 0;
+        if found.is_damaged {
+            tracing::error!(
+                bytes = found.lost_bytes,
+                records = found.records.len(),
+                "the journal of the agent is damaged: tasks that only its end told of count as lost and are ended; a copy is in 'journal.damaged'"
+            );
+        } else if lost {
+            tracing::warn!(bytes = found.lost_bytes, "the end of the journal was cut short and is left out");
         }
         let rebooted = found.boot_id.as_ref().is_some_and(|boot| *boot != parts.facts.boot_id);
         let (mut plans, mut settings, mut records) = (Plans::new(), None, Vec::new());
@@ -152,20 +151,28 @@ impl Driver {
             }
             records.push(parts.limits.told_in(record));
         }
-        let agent = Agent::load(records, rebooted, now()).with_gpus(parts.facts.capacity.gpus);
+        let mut agent = Agent::load(records, rebooted, now()).with_gpus(parts.facts.capacity.gpus);
+        let mut added = Frame::new();
+        if lost {
+            agent = agent.with_lost_records();
+            let (report, run) = (agent.ledger().outbox().next_number(), agent.ledger().next_run());
+            added.append(&codec::encode(&Record::NumbersFrom { report, run }, None, None));
+        }
         plans.retain(|name, _| is_wanted(&agent, name));
         let start_task = settings.as_ref().and_then(|settings| settings.start_task.clone().map(Arc::new));
         let fresh = snapshot(&agent, &plans, settings.as_deref());
-        let journal = Journal::create(parts.layout.agent(), &parts.facts.boot_id, &fresh)?;
+        let scribe = Scribe::begin(Arc::clone(&parts.layout), &parts.facts.boot_id, &found, fresh, added)?;
         if !plans.is_empty() {
             tracing::info!(attempts = plans.len(), rebooted, "took up the attempts of the agent before");
         }
         let owners = Owners::new(parts.users.first, parts.users.count);
-        let meter = Meter::new(parts.layout.root());
+        let meter = Arc::new(Mutex::new(Meter::new(parts.layout.root())));
+        let hands = Hands::new(parts.work.clone())?;
         let mut driver = Self {
             parts,
             agent,
-            journal,
+            records: Records::new(scribe),
+            hands,
             plans,
             settings,
             start_task,
@@ -178,8 +185,8 @@ impl Driver {
             book: Book::default(),
             restarting: None,
             unknown: false,
-            todo: Vec::new(),
-            reports: Vec::new(),
+            telling: Telling::default(),
+            beat: None,
             over: None,
         };
         driver.take_over_disks();
@@ -209,7 +216,7 @@ impl Driver {
                 () = shutdown.begun(), if !told_to_stop => {
                     told_to_stop = true;
                     if !self.parts.stop_tasks_on_exit {
-                        self.journal.flush()?;
+                        self.finish().await?;
                         return Ok(Ended::TasksStay);
                     }
                     self.take(Input::Stop);
@@ -219,6 +226,7 @@ impl Driver {
                     passed?;
                     self.take(Input::DeadlinePassed);
                 }
+                told = self.records.told() => self.told(told)?,
                 () = crate::metrics::next_round(&mut rounds) => self.measure(),
                 count = inputs.recv_many(&mut happened, TURN) => {
                     if count == 0 {
@@ -244,6 +252,7 @@ impl Driver {
             self.turn()?;
             if let Some(over) = self.over {
                 self.last_words(&mut inputs, &mut events, &mut words).await?;
+                self.finish().await?;
                 return Ok(over);
             }
         }
@@ -261,6 +270,7 @@ impl Driver {
         while self.session.is_some() && self.agent.ledger().outbox().waiting().next().is_some() {
             tokio::select! {
                 () = &mut limit => break,
+                told = self.records.told() => self.told(told)?,
                 Some(input) = inputs.recv() => self.take(input),
                 Some(event) = events.recv() => self.event(event),
                 Some(word) = words.recv() => self.supervisor_said(word),
@@ -271,14 +281,46 @@ impl Driver {
         Ok(())
     }
 
-    /// Lets the core handle an input: its records go into the frame, the rest waits until that is written.
+    /// Writes what was decided and does what was asked for, for a bounded time.
+    async fn finish(&mut self) -> Result<(), DriverError> {
+        let limit = tokio::time::sleep(LAST_WORDS);
+        tokio::pin!(limit);
+        loop {
+            self.turn()?;
+            if self.records.are_safe() {
+                break;
+            }
+            tokio::select! {
+                () = &mut limit => {
+                    tracing::warn!("stopping although the node's disk has not taken all records; the next agent learns anew what they tell");
+                    return Ok(());
+                }
+                told = self.records.told() => self.told(told)?,
+            }
+        }
+        self.hands.finish().await;
+        Ok(())
+    }
+
+    /// Takes what the journal's thread says.
+    fn told(&mut self, told: Option<Told>) -> Result<(), DriverError> {
+        if let Some(writable) = self.records.heard(told)? {
+            self.parts.health.set_journal_full(!writable);
+            self.take(Input::Journal { writable });
+        }
+        Ok(())
+    }
+
+    /// Lets the core handle an input: its records go to the journal, the rest waits until they are safe, or does not.
     pub(super) fn take(&mut self, input: Input) {
         let new_supervisor = matches!(input, Input::Supervised(_));
         for effect in self.agent.handle(input, now()) {
             if let Effect::Append(record) = effect {
                 self.append(&record);
+            } else if effect.is_urgent() {
+                self.perform(effect);
             } else {
-                self.todo.push(effect);
+                self.records.hold(effect);
             }
         }
         if new_supervisor {
@@ -287,7 +329,7 @@ impl Driver {
     }
 
     fn append(&mut self, record: &Record) {
-        self.journal.append(&codec::encode(record, plan_of(record, &self.plans), self.settings.as_deref()));
+        self.records.append(&codec::encode(record, plan_of(record, &self.plans), self.settings.as_deref()));
         match record {
             Record::Moved { attempt, state } => self.follow(attempt, state),
             Record::Ended { attempt, .. } | Record::GivenBack(attempt) => {
@@ -322,13 +364,14 @@ impl Driver {
             }
             Record::StartTask(task) => {
                 tracing::info!(run = task.run, state = %task.info.state, result = ?task.info.result, "start task");
+                if task.alive().is_none() {
+                    self.working.remove(&task.subject());
+                }
             }
             Record::Lease(Some(_)) | Record::Settings(_) => self.tell_lease(),
-            Record::Reported(_)
-            | Record::Acknowledged(_)
-            | Record::ReportDropped(_)
-            | Record::NumbersFrom { .. }
-            | Record::Removed(_) => {}
+            Record::Acknowledged(number) => self.telling.acknowledged(*number),
+            Record::ReportDropped(attempt) => self.telling.forget(attempt),
+            Record::Reported(_) | Record::NumbersFrom { .. } | Record::Removed(_) => {}
         }
     }
 
@@ -356,8 +399,8 @@ impl Driver {
         let ledger = self.agent.ledger();
         let kills = ledger.settings().is_some_and(|settings| settings.on_lease_expiry == OnLeaseExpiry::Kill);
         match ledger.lease_until() {
-            Some(until) if kills => self.parts.custody.ask(Ask::Lease(Some(until))),
-            Some(_) => self.parts.custody.ask(Ask::Lease(None)),
+            Some(until) if kills => self.parts.custody.lease(Some(until)),
+            Some(_) => self.parts.custody.lease(None),
             // What it was told last is over, or it was told nothing yet.
             None => {}
         }
@@ -371,27 +414,25 @@ impl Driver {
         }
     }
 
-    /// Writes what was decided, then does it.
+    /// Has what was decided written, and does what may be done.
     fn turn(&mut self) -> Result<(), DriverError> {
         // What is done at once may be answered at once, which decides more.
         loop {
-            self.journal.flush()?;
-            let todo = std::mem::take(&mut self.todo);
-            if todo.is_empty() {
-                break;
-            }
-            todo.into_iter().for_each(|effect| self.perform(effect));
+            let (agent, plans, settings) = (&self.agent, &self.plans, self.settings.as_deref());
+            self.records.pass_on(|| snapshot(agent, plans, settings))?;
+            let Some(effect) = self.records.next_safe() else { break };
+            self.perform(effect);
         }
         self.send_reports();
-        if self.journal.wants_compaction() {
-            let fresh = snapshot(&self.agent, &self.plans, self.settings.as_deref());
-            match Journal::create(self.parts.layout.agent(), &self.parts.facts.boot_id, &fresh) {
-                Ok(journal) => self.journal = journal,
-                Err(error) if error.is_full() => self.journal.postpone_compaction(),
-                Err(error) => return Err(error.into()),
-            }
-        }
         Ok(())
+    }
+
+    /// A session was opened or closed: what waits to be said on another one is said anew by the core.
+    pub(super) fn change_session(&mut self, open: Option<OpenSession>) {
+        self.records.forget_sessions_but(open.as_ref().map(|open| open.id));
+        self.telling = Telling::default();
+        self.beat = None;
+        self.session = open;
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -401,7 +442,11 @@ impl Driver {
             Effect::Send { session, message } => self.send(session, message),
             Effect::CloseSession(id) => {
                 if self.session.as_ref().is_some_and(|open| open.id == id) {
-                    self.session = None;
+                    tracing::warn!(
+                        session = id,
+                        "the controller does not answer on this session; connecting anew"
+                    );
+                    self.change_session(None);
                 }
             }
             Effect::Stage(subject) => self.stage(subject),
@@ -417,7 +462,7 @@ impl Driver {
             }
             Effect::AcknowledgeExit(subject) => self.ask_about(subject, Ask::Acknowledge),
             Effect::Collect { subject, upload } => self.collect(subject, upload),
-            Effect::RemoveDirectories(attempts) => self.remove_directories(&attempts),
+            Effect::RemoveDirectories(attempts) => self.remove_directories(attempts),
             Effect::Restart { reimage } => self.restart(reimage),
             Effect::Leave => self.over = Some(Ended::Left),
             Effect::Stopped => self.over = Some(Ended::TasksGone),

@@ -1,7 +1,7 @@
 //! Staging, launching, collecting, removing: what the core's effects ask for on this machine.
 //!
 //! What goes over the network is a task of its own that answers with an input and can be cancelled; what is a few system calls
-//! is done and answered at once.
+//! on a directory is done by the hands, in its order.
 
 use super::turn::Driver;
 use crate::custody::Ask;
@@ -11,11 +11,13 @@ use crate::staging::{ForWhom, cancelled};
 use crate::users::RunAs;
 use crate::workdir::{Layout, PlaceError, Readers, TaskPlace, is_full};
 use muster_agent_core::effect::UploadOf;
+use muster_agent_core::input::Collected;
 use muster_agent_core::{Input, Subject};
 use muster_model::cause::FailureInfo;
 use muster_model::{AttemptId, Cause};
 use muster_proto::convert::{AttemptPlan, StartTaskPlan};
 use muster_supervisor::Spec;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,48 +25,62 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 impl Driver {
-    /// A token that ends the work of a subject when its guard is dropped.
-    fn begin_work(&mut self, subject: &Subject) -> CancellationToken {
-        let token = CancellationToken::new();
-        self.working.insert(subject.clone(), token.clone().drop_guard());
-        token
+    /// A token that ends the work of a subject when its guard is dropped; none if work for it is under way, which goes on.
+    fn begin_work(&mut self, subject: &Subject) -> Option<CancellationToken> {
+        match self.working.entry(subject.clone()) {
+            Entry::Occupied(_) => {
+                tracing::error!(%subject, "the same work was ordered twice: this is a defect of Muster");
+                None
+            }
+            Entry::Vacant(place) => {
+                let token = CancellationToken::new();
+                place.insert(token.clone().drop_guard());
+                Some(token)
+            }
+        }
     }
 
-    /// Makes the directory of a subject and fetches its files. Without files that is a handful of system calls, which are
-    /// made here: another task of the runtime would take longer to wake than they take.
+    /// Makes the directory of a subject and fetches its files.
     pub(super) fn stage(&mut self, subject: Subject) {
         let (site, files, whom) = match self.site(&subject) {
             Ok(found) => found,
             Err(failure) => return self.staged(subject, Err(failure)),
         };
-        let layout = Arc::clone(&self.parts.layout);
-        // To bound a directory takes programs of the system, for which nobody else waits.
-        let made = if site.disk_bytes.is_some() { None } else { Some(site.make(&layout)) };
-        match made {
-            Some(Err(failure)) => return self.staged(subject, Err(failure)),
-            Some(Ok(_)) if files.resource_files().is_empty() => return self.staged(subject, Ok(0)),
-            Some(Ok(_)) | None => {}
-        }
-        let token = self.begin_work(&subject);
-        let (stager, inputs) = (Arc::clone(&self.parts.stager), self.parts.inputs.clone());
-        tokio::spawn(async move {
-            let made = match made {
-                Some(made) => made,
-                None => site.make_apart(Arc::clone(&layout)).await,
+        let Some(token) = self.begin_work(&subject) else { return };
+        let (layout, stager, inputs) =
+            (Arc::clone(&self.parts.layout), Arc::clone(&self.parts.stager), self.parts.inputs.clone());
+        self.hands.ask(move || {
+            // To bound a directory takes programs of the system, for which nobody else waits.
+            let made = if site.disk_bytes.is_some() { None } else { Some(site.make(&layout)) };
+            let done = match &made {
+                Some(Err(failure)) => Some(Err(failure.clone())),
+                Some(Ok(_)) if files.resource_files().is_empty() => Some(Ok(0)),
+                Some(Ok(_)) | None => None,
             };
-            let outcome = match made {
-                Ok(place) => {
-                    let place = Arc::new(place);
-                    tokio::select! {
-                        staged = stager.stage(&whom, files.resource_files(), &place) => staged,
-                        () = token.cancelled() => Err(cancelled()),
+            if let Some(outcome) = done {
+                tell_failure(&subject, &outcome);
+                let _ending = inputs.blocking_send(Input::Staged { subject, outcome });
+                return;
+            }
+            tokio::spawn(async move {
+                let made = match made {
+                    Some(made) => made,
+                    None => site.make_apart(Arc::clone(&layout)).await,
+                };
+                let outcome = match made {
+                    Ok(place) => {
+                        let place = Arc::new(place);
+                        tokio::select! {
+                            staged = stager.stage(&whom, files.resource_files(), &place) => staged,
+                            () = token.cancelled() => Err(cancelled()),
+                        }
                     }
-                }
-                Err(failure) => Err(failure),
-            };
-            let outcome = outcome.map_err(|failure| with_limit(failure, &layout, &subject));
-            tell_failure(&subject, &outcome);
-            let _ending = inputs.send(Input::Staged { subject, outcome }).await;
+                    Err(failure) => Err(failure),
+                };
+                let outcome = outcome.map_err(|failure| with_limit(failure, &layout, &subject));
+                tell_failure(&subject, &outcome);
+                let _ending = inputs.send(Input::Staged { subject, outcome }).await;
+            });
         });
     }
 
@@ -181,21 +197,23 @@ impl Driver {
             Subject::StartTask { .. } => None,
         };
         let wanted = |plan: &AttemptPlan| upload.is_some_and(|of| Outputs::wants_any(&plan.output_files, of));
+        let (outputs, inputs) = (Arc::clone(&self.parts.outputs), self.parts.inputs.clone());
         let Some(plan) = plan.filter(|plan| wanted(plan)) else {
-            // Nothing goes over the network: two short reads are done here, as in `stage`.
-            let collected = Box::new(self.parts.outputs.excerpts(&subject));
-            return self.take(Input::Collected { subject, collected });
+            // Nothing goes over the network: two short reads.
+            return self.hands.ask(move || {
+                let collected = Box::new(outputs.excerpts(&subject));
+                let _ending = inputs.blocking_send(Input::Collected { subject, collected });
+            });
         };
         let names_variables = plan.output_files.iter().any(|file| file.pattern.contains('$'));
         let environment = if names_variables { self.environment(&subject) } else { Environment::new() };
-        let token = self.begin_work(&subject);
-        let (outputs, inputs) = (Arc::clone(&self.parts.outputs), self.parts.inputs.clone());
-        tokio::spawn(async move {
+        let Some(token) = self.begin_work(&subject) else { return };
+        self.parts.work.spawn(async move {
             let wanted = upload.map(|of| (of, plan.output_files.as_slice()));
             let collected = tokio::select! {
                 collected = outputs.collect(&subject, wanted, &environment) => collected,
-                // What was cut short is not published; the streams are still told of.
-                () = token.cancelled() => outputs.excerpts(&subject),
+                // What was cut short is not published, and is no success; the streams are still told of.
+                () = token.cancelled() => broken_off(outputs.excerpts(&subject)),
             };
             if let Some(failure) = &collected.failure {
                 tracing::info!(%subject, message = failure.message, "outputs were not kept");
@@ -204,16 +222,19 @@ impl Driver {
         });
     }
 
-    pub(super) fn remove_directories(&self, attempts: &[AttemptId]) {
-        for attempt in attempts {
-            match self.parts.layout.discard(attempt) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(%attempt, %error, "cannot put a task directory away");
+    pub(super) fn remove_directories(&self, attempts: Vec<AttemptId>) {
+        let layout = Arc::clone(&self.parts.layout);
+        self.hands.ask(move || {
+            for attempt in attempts {
+                match layout.discard(&attempt) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        tracing::warn!(%attempt, %error, "cannot put a task directory away");
+                    }
+                    Ok(()) | Err(_) => {}
                 }
-                Ok(()) | Err(_) => {}
             }
-        }
-        self.parts.layout.empty_trash();
+            layout.empty_trash();
+        });
     }
 }
 
@@ -291,6 +312,11 @@ fn tell_failure(subject: &Subject, outcome: &Result<u64, FailureInfo>) {
     if let Err(failure) = outcome {
         tracing::info!(%subject, cause = %failure.cause, message = failure.message, "staging failed");
     }
+}
+
+fn broken_off(excerpts: Collected) -> Collected {
+    let words = "uploading the task's output files was broken off: nothing of them is published";
+    Collected { failure: Some(FailureInfo::new(Cause::UploadFailed, words)), ..excerpts }
 }
 
 fn no_plan() -> FailureInfo {

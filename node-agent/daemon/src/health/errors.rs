@@ -28,6 +28,8 @@ struct State {
     errors: BTreeMap<String, NodeError>,
     /// The controller's clock, as it was told last.
     anchor: Option<Anchor>,
+    /// The disk has no room for the records of what begins.
+    journal_full: bool,
 }
 
 impl Health {
@@ -71,6 +73,16 @@ impl Health {
     pub(crate) fn set_anchor(&self, anchor: Anchor) {
         self.state().anchor = Some(anchor);
         self.shared.changed.notify_one();
+    }
+
+    /// Whether the agent's journal finds no more room, whatever the disk says of itself.
+    pub(crate) fn set_journal_full(&self, full: bool) {
+        self.state().journal_full = full;
+        self.shared.changed.notify_one();
+    }
+
+    pub(super) fn journal_full(&self) -> bool {
+        self.state().journal_full
     }
 
     pub(super) fn anchor(&self) -> Option<Anchor> {

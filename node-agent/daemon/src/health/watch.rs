@@ -130,12 +130,22 @@ impl Disk {
 
     fn judge(&mut self, health: &Health, space: Space) -> Round {
         let reserve = Reserve::of(space, self.settings.reserve_bytes);
-        let level = reserve.level(space, self.is_pressed);
+        let measured = reserve.level(space, self.is_pressed);
+        // A quota may be used up where the file system has room.
+        let level = if health.journal_full() { measured.max(Level::Pressed) } else { measured };
         self.is_pressed = level >= Level::Pressed;
         if !self.is_pressed {
             health.clear(NodeError::DISK_PRESSURE);
         } else if !health.has(NodeError::DISK_PRESSURE) {
-            let words = reserve.words(space, &self.settings.root.display().to_string());
+            let root = self.settings.root.display().to_string();
+            let words = if measured == Level::Enough {
+                format!(
+                    "the disk of {root} has no room for the agent's own records, though the file system has some: the node \
+                     takes no tasks until it has; free some space, or raise the quota of the agent's user"
+                )
+            } else {
+                reserve.words(space, &root)
+            };
             let details = [
                 ("free_bytes", space.free_bytes),
                 ("reserve_bytes", reserve.bytes),

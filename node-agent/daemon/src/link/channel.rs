@@ -15,11 +15,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-/// How long name resolution, connection and handshake may take together.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// How often an idle connection is probed, and how long the answer may take: a dead controller host is noticed well
-/// before the lease ends.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5));
+/// How long name resolution, connection and handshake may take together where no lease is at stake.
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How often an idle connection is probed, and how long the answer may take, at most: a dead controller host is noticed well
+/// before the lease ends. Heartbeats that have no answer find out the same about a controller that is stuck.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Window of one stream: a chunk of content does not wait for its acknowledgement on any sensible network.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 /// Window of the connection: several transfers at full speed.
@@ -96,24 +96,29 @@ fn client(channel: Channel) -> Node {
         .max_encoding_message_size(NODE_MESSAGE_BYTES_MAX)
 }
 
-/// Opens a connection as the node that `identity` names.
+/// Opens a connection as the node that `identity` names, within `limit`.
 pub(crate) async fn open(
     controller: &ControllerUrl,
     identity: &Identity,
+    limit: Duration,
 ) -> Result<(Channel, Node), LinkError> {
     let config = client_config(&identity.authorities()?, Some(&identity.tls()?))
         .map_err(|cause| LinkError::Tls { cause })?;
-    let channel = channel(controller, config).await?;
+    let channel = channel(controller, config, limit).await?;
     Ok((channel.clone(), client(channel)))
 }
 
 /// Opens a connection to a controller that is known by the fingerprint of its CA alone.
 pub(crate) async fn pinned(controller: &ControllerUrl, ca: Fingerprint) -> Result<Node, LinkError> {
     let config = pinned_client_config(ca).map_err(|cause| LinkError::Tls { cause })?;
-    Ok(client(channel(controller, config).await?))
+    Ok(client(channel(controller, config, CONNECT_LIMIT).await?))
 }
 
-async fn channel(controller: &ControllerUrl, config: Arc<ClientConfig>) -> Result<Channel, LinkError> {
+async fn channel(
+    controller: &ControllerUrl,
+    config: Arc<ClientConfig>,
+    limit: Duration,
+) -> Result<Channel, LinkError> {
     let wrong = || LinkError::Url { url: controller.url.clone() };
     // TLS is the connector's business here; the transport would refuse a scheme that it does not do itself.
     let plain = format!("http://{}", controller.address);
@@ -121,9 +126,9 @@ async fn channel(controller: &ControllerUrl, config: Arc<ClientConfig>) -> Resul
     let endpoint = Endpoint::from_shared(plain)
         .map_err(|_| wrong())?
         .origin(origin)
-        .connect_timeout(CONNECT_LIMIT)
-        .http2_keep_alive_interval(KEEP_ALIVE.0)
-        .keep_alive_timeout(KEEP_ALIVE.1)
+        .connect_timeout(limit)
+        .http2_keep_alive_interval(KEEP_ALIVE.min(limit))
+        .keep_alive_timeout(KEEP_ALIVE.min(limit))
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -133,7 +138,7 @@ async fn channel(controller: &ControllerUrl, config: Arc<ClientConfig>) -> Resul
     let connector = tower::service_fn(move |_: Uri| {
         let (address, server_name, config) = (address.clone(), server_name.clone(), Arc::clone(&config));
         async move {
-            let stream = connect(&address, server_name, config, CONNECT_LIMIT).await?;
+            let stream = connect(&address, server_name, config, limit).await?;
             Ok::<_, ConnectError>(TokioIo::new(stream))
         }
     });

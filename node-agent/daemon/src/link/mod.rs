@@ -6,5 +6,5 @@
 mod channel;
 mod join;
 
-pub(crate) use channel::{Link, LinkError, open};
+pub(crate) use channel::{CONNECT_LIMIT, Link, LinkError, open};
 pub(crate) use join::{JoinError, begin, join, renew};

@@ -36,7 +36,10 @@ type Out = mpsc::UnboundedSender<Result<wire::ControllerMessage, Status>>;
 pub(crate) struct State {
     pub(crate) settings: wire::NodeSettings,
     pub(crate) lease_ttl: Duration,
+    /// Whether it answers Hellos and heartbeats.
     pub(crate) grants_leases: bool,
+    /// Heartbeats that it has answered.
+    pub(crate) heartbeats: usize,
     pub(crate) acknowledges: bool,
     pub(crate) verdicts: BTreeMap<String, wire::HeldVerdict>,
     pub(crate) hellos: Vec<wire::Hello>,
@@ -50,9 +53,16 @@ pub(crate) struct State {
     pub(crate) renewals: usize,
     pub(crate) knows_the_node: bool,
     pub(crate) certificate_life: Duration,
-    /// What a Welcome says of the controller's clock, as a distance from the true time in seconds; `None` says nothing.
+    /// What a Welcome or a grant says of the controller's clock, as a distance from the true time in seconds; `None` says nothing.
     pub(crate) clock_off: Option<i64>,
     out: Option<Out>,
+}
+
+impl State {
+    fn server_time(&self) -> Option<Timestamp> {
+        let off = |seconds: i64| muster_runtime::clock::wall_us() + seconds * 1_000_000;
+        self.clock_off.map(|seconds| Timestamp::from_micros(off(seconds)))
+    }
 }
 
 /// The controller.
@@ -104,6 +114,7 @@ impl Controller {
             },
             lease_ttl: Duration::from_secs(30),
             grants_leases: true,
+            heartbeats: 0,
             acknowledges: true,
             verdicts: BTreeMap::new(),
             hellos: Vec::new(),
@@ -321,8 +332,10 @@ impl NodeService for Controller {
         let (out, messages) = mpsc::unbounded_channel();
         let controller = self.clone();
         self.with(|state| {
-            let welcome = controller.welcome(state, &hello);
-            out.send(Ok(wire::ControllerMessage { body: Some(Body::Welcome(welcome)) })).unwrap();
+            if state.grants_leases {
+                let welcome = controller.welcome(state, &hello);
+                out.send(Ok(wire::ControllerMessage { body: Some(Body::Welcome(welcome)) })).unwrap();
+            }
             state.hellos.push(hello);
             state.out = Some(out.clone());
         });
@@ -439,10 +452,7 @@ impl Controller {
             heartbeat_interval: None,
             settings: Some(state.settings.clone()),
             held: hello.held.iter().map(answer).collect(),
-            server_time: state.clock_off.map(|seconds| {
-                let off = muster_runtime::clock::wall_us() + seconds * 1_000_000;
-                convert::timestamp_out(Timestamp::from_micros(off))
-            }),
+            server_time: state.server_time().map(convert::timestamp_out),
             acknowledged_sequence: 0,
         }
     }
@@ -460,7 +470,10 @@ impl Controller {
         self.with(|state| match message.body {
             Some(Said::Heartbeat(heartbeat)) if state.grants_leases => {
                 let lease_ttl = Some(state.lease_ttl.try_into().unwrap());
-                say(Body::LeaseGranted(wire::LeaseGranted { sequence: heartbeat.sequence, lease_ttl }));
+                let (sequence, server_time) =
+                    (heartbeat.sequence, state.server_time().map(convert::timestamp_out));
+                state.heartbeats += 1;
+                say(Body::LeaseGranted(wire::LeaseGranted { sequence, lease_ttl, server_time }));
             }
             Some(Said::Reports(reports)) => {
                 let known: BTreeSet<u64> = state.reports.iter().map(|report| report.sequence).collect();

@@ -9,6 +9,7 @@ use muster_proto::wire;
 use muster_proto::wire::FailureCause as Cause;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
@@ -68,15 +69,20 @@ async fn a_task_that_fills_the_node_s_disk_is_ended_and_the_node_is_well_again()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_differs_is_told_with_both_times_until_it_agrees() {
     let mut world = World::prepare(1).await;
-    world.controller.with(|state| state.clock_off = Some(-600));
+    world.controller.with(|state| {
+        state.clock_off = Some(-600);
+        // With its answers to heartbeats the controller tells its clock.
+        state.lease_ttl = Duration::from_secs(3);
+    });
     world.start_agent();
     let words = world.controller.health("ClockSkew").await;
     assert!(words.contains("600") || words.contains("599"), "{words}");
     assert!(words.contains("30s") && words.contains("clock_skew_max") && words.contains("NTP"), "{words}");
     world.controller.with(|state| state.clock_off = Some(2));
-    world.controller.hang_up();
-    world.controller.connected(2).await;
     is_well(&world).await;
+    world.controller.with(|state| state.clock_off = Some(600));
+    world.controller.health("ClockSkew").await;
+    assert_eq!(world.controller.with(|state| state.hellos.len()), 1, "all on one session");
 }
 
 /// The process of the supervisor, as the agent's log has it.

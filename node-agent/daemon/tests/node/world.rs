@@ -28,7 +28,9 @@ pub(crate) struct World {
     /// The parent control group; none at first. One of a name is removed by the supervisor when it ends.
     pub(crate) cgroup_root: String,
     mounted: bool,
-    _temporary: TempDir,
+    /// The agent's way to the controller, if that is not direct.
+    pub(crate) port: Option<u16>,
+    temporary: TempDir,
 }
 
 /// The supervisor's program, built if a run of these tests alone has not built it.
@@ -70,7 +72,8 @@ impl World {
             supervisor: supervisor_program().to_owned(),
             cgroup_root: "none".to_owned(),
             mounted: false,
-            _temporary: temporary,
+            port: None,
+            temporary,
         }
     }
 
@@ -80,6 +83,50 @@ impl World {
         let flags = nix::mount::MsFlags::MS_NOSUID;
         nix::mount::mount(Some("tmpfs"), &self.root, Some("tmpfs"), flags, Some(options.as_str())).unwrap();
         self.mounted = true;
+    }
+
+    /// The same with a file system that can be frozen: ext4 in a file. Needs root and a free loop device.
+    pub(crate) fn mount_image(&mut self, bytes: u64) {
+        let image = self.temporary.path().join("image");
+        std::fs::File::create(&image).unwrap().set_len(bytes).unwrap();
+        run("mke2fs", &["-q", "-t", "ext4", "-F"], &image);
+        let mounted =
+            Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&self.root).status().unwrap();
+        assert!(mounted.success());
+        self.mounted = true;
+        std::fs::set_permissions(&self.root, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
+    /// Lets everybody wait who writes to the node's disk, or go on.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        run("fsfreeze", &[if frozen { "--freeze" } else { "--unfreeze" }], &self.root);
+    }
+
+    /// Takes all room that is left on the node's disk.
+    pub(crate) fn fill_disk(&self) {
+        let mut ballast = std::fs::File::create(self.root.join("ballast")).unwrap();
+        while ballast.write_all(&[1; 65536]).is_ok() {}
+        while ballast.write_all(&[1]).is_ok() {}
+    }
+
+    /// Gives it back.
+    pub(crate) fn empty_disk(&self) {
+        std::fs::remove_file(self.root.join("ballast")).unwrap();
+    }
+
+    /// The process of the supervisor.
+    pub(crate) fn supervisor_process(&self) -> Option<Pid> {
+        let state = self.root.join("supervisor");
+        let is_it = |pid: &i32| {
+            let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut words = words.split(|byte| *byte == 0);
+            // A keeper has another title.
+            words.next().is_some_and(|program| program.ends_with(b"muster-supervisor"))
+                && words.any(|word| word == state.as_os_str().as_encoded_bytes())
+        };
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        numbers.into_iter().find(is_it).map(Pid::from_raw)
     }
 
     /// A further flag of the agent from its next start on.
@@ -108,7 +155,7 @@ impl World {
             .arg("--root")
             .arg(&self.root)
             .arg("--controller")
-            .arg(format!("https://127.0.0.1:{}", self.controller.port))
+            .arg(format!("https://127.0.0.1:{}", self.port.unwrap_or(self.controller.port)))
             .arg("--supervisor")
             .arg(&self.supervisor)
             .args(["--cgroup-root", &self.cgroup_root])
@@ -194,6 +241,12 @@ impl World {
     }
 }
 
+/// Runs a program of the system on a path.
+fn run(program: &str, words: &[&str], path: &Path) {
+    let status = Command::new(program).args(words).arg(path).status().unwrap();
+    assert!(status.success(), "{program} {words:?}: {status}");
+}
+
 /// Waits for a condition on the disk; these come without a message.
 pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT;
@@ -205,9 +258,17 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if self.mounted {
+            // Nobody that waits for the disk could be ended.
+            let _not_frozen =
+                Command::new("fsfreeze").arg("--unfreeze").arg(&self.root).stderr(Stdio::null()).status();
+        }
         if let Some(mut child) = self.agent.take() {
             let _ended = child.kill();
             let _status = child.wait();
+        }
+        if let Some(supervisor) = self.supervisor_process() {
+            let _goes_on = kill(supervisor, Signal::SIGCONT);
         }
         end_supervisor(&self.root.join("supervisor").join(SOCKET_NAME));
         if std::thread::panicking() {

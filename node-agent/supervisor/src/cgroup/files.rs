@@ -4,7 +4,7 @@
 //! what lies above cannot redirect a write; the path that is kept beside it is for messages.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::dir::{Dir, Type};
@@ -62,6 +62,11 @@ impl GroupDir {
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its descriptor.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     fn failed(&self, operation: &'static str, name: &str) -> impl FnOnce(Errno) -> GroupError {

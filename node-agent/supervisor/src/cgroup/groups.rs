@@ -3,7 +3,7 @@
 //! One hierarchy, the *keeper*, holds every member of every task and is the one that is killed by: v2 where
 //! there is one, else the v1 freezer, else any. The others only limit and measure.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
@@ -108,6 +108,12 @@ impl Groups {
             }
         }
         Ok(doors)
+    }
+
+    /// The group that holds every process of a task: its hierarchy's root group, and its name below that.
+    pub(crate) fn tracker(&self, key: &AttemptKey) -> Option<(BorrowedFd<'_>, String)> {
+        let keeper = self.hierarchies.first()?;
+        Some((keeper.root().fd(), group_name(key)))
     }
 
     /// A descriptor that becomes readable when the task is short of memory, where the kernel does not end all

@@ -27,6 +27,16 @@ const MEMORY_LOOKS: u32 = 100;
 /// How long a foreign parent may take to reap an ended process before its status counts as unknown.
 const UNREAPED_US: u64 = 2_000_000;
 
+/// A decision to end an attempt.
+struct Decision {
+    /// Its document for the journal.
+    document: Vec<u8>,
+    /// Whether its grace is over.
+    at_once: bool,
+    /// Whether there was no reason before.
+    first: bool,
+}
+
 impl Custodian {
     /// Ends an attempt on request.
     pub(super) fn kill(&mut self, key: &AttemptKey, reason: String, grace_ms: u64) -> Result<Reply, Refusal> {
@@ -37,7 +47,34 @@ impl Custodian {
 
     /// Ends an attempt if it is live. A later reason does not replace the first, but may shorten its grace.
     pub(super) fn end(&mut self, number: u64, reason: EndedBy, grace_ms: u64) {
-        let Some(task) = self.tasks.get_mut(&number).filter(|task| task.is_live()) else { return };
+        let Some(decision) = self.decide(number, reason, grace_ms) else { return };
+        self.record_ending(number, &decision.document);
+        if decision.at_once {
+            self.kill_now(number);
+        } else if decision.first {
+            self.signal(number, Signal::SIGTERM);
+        }
+        self.queue(number);
+    }
+
+    /// Ends all of these now, and records it when all are being killed: a disk that is slow or hangs holds up none of it. Who
+    /// reads the journal without these records finds out why by the lease.
+    pub(super) fn end_at_once(&mut self, numbers: &[u64], reason: &EndedBy) {
+        let mut documents = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            if let Some(decision) = self.decide(*number, reason.clone(), 0) {
+                self.kill_now(*number);
+                documents.push((*number, decision.document));
+            }
+        }
+        for (number, document) in documents {
+            self.record_ending(number, &document);
+        }
+    }
+
+    /// Notes why and when a live attempt is to end.
+    fn decide(&mut self, number: u64, reason: EndedBy, grace_ms: u64) -> Option<Decision> {
+        let task = self.tasks.get_mut(&number).filter(|task| task.is_live())?;
         let now = monotonic_us();
         let asked = now.saturating_add(grace_ms.saturating_mul(1_000));
         let kill_at = task.due.kill.map_or(asked, |planned| planned.min(asked));
@@ -51,16 +88,15 @@ impl Custodian {
         );
         let document = Ending { ended_by, kill_at_us: kill_at }.encode(&task.key);
         task.documents.extend_from_slice(&document);
-        if let Err(errno) = self.ground.state.append(&document) {
+        Some(Decision { document, at_once: kill_at <= now, first })
+    }
+
+    fn record_ending(&mut self, number: u64, document: &[u8]) {
+        let Err(errno) = self.ground.state.append(document) else { return };
+        if let Some(task) = self.tasks.get(&number) {
             // The decision stands; only a restart in the next moments would forget it.
             log::warn("cannot record an ending", &[("key", &task.key), ("error", &errno)]);
         }
-        if kill_at <= now {
-            self.kill_now(number);
-        } else if first {
-            self.signal(number, Signal::SIGTERM);
-        }
-        self.queue(number);
     }
 
     /// Sends SIGKILL to all of an attempt, and plans to do so again until its main process is over.
@@ -203,6 +239,7 @@ impl Custodian {
             Stage::Launching(launching) => self.ground.watch.remove(&launching.launch.report),
             Stage::Running { pidfd: None } | Stage::Sweeping(_) | Stage::Ended { .. } => {}
         }
+        task.note_reason(&end);
         task.stage = Stage::Sweeping(Sweep::begin(end));
         task.due.main_is_over();
         self.sweep(number);

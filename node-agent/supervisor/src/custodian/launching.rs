@@ -14,8 +14,9 @@ use crate::cgroup::{Doors, Groups};
 use crate::clock::{monotonic_us, wall_us};
 use crate::log;
 use crate::processes;
+use crate::remains::Fence;
 use crate::slots::Slot;
-use crate::spawn::{Report, subject};
+use crate::spawn::{Kept, Report, subject};
 use crate::task::{Due, Launching, Stage, Task};
 use crate::watch::Token;
 
@@ -28,7 +29,7 @@ impl Custodian {
         if self.by_key.contains_key(&spec.key) {
             return Err(Refusal::KeyInUse { key: spec.key });
         }
-        if self.ground.expiry.is_over() {
+        if spec.leased && self.ground.expiry.is_over() {
             return Err(Refusal::LeaseEnded);
         }
         if u32::try_from(self.tasks.len()).is_ok_and(|held| held >= TASKS_MAX) {
@@ -59,6 +60,7 @@ impl Custodian {
             grace_ms: spec.grace_ms,
             memory_bytes: spec.limits.memory_bytes,
             slot: Some(place),
+            leased: spec.leased,
         };
         let slot = Slot::new(place, &accepted.key, accepted.accepted_at_us);
         let mut documents = accepted.encode();
@@ -69,7 +71,14 @@ impl Custodian {
             Some(doors) => doors.map_err(Refusal::from),
         };
         let Ground { launcher, slots, .. } = &self.ground;
-        let launch = match doors.and_then(|doors| launcher.launch(&spec, &doors, slots, slot)) {
+        let tracker = self.groups.as_ref().and_then(|groups| groups.tracker(&spec.key));
+        let kept = Kept {
+            slots,
+            slot,
+            fence: tracker.and_then(|(root, group)| Fence::new(root, &group)),
+            leash: self.leash(spec.leased),
+        };
+        let launch = match doors.and_then(|doors| launcher.launch(&spec, &doors, &kept)) {
             Ok(launch) => launch,
             Err(refusal) => {
                 self.remove_groups(&spec.key);
@@ -128,6 +137,7 @@ impl Custodian {
             started_monotonic_us: started.started_monotonic_us,
             grace_ms: accepted.grace_ms,
             memory_limited,
+            leased: accepted.leased,
             ended_by: None,
             documents,
             memory_watch: None,

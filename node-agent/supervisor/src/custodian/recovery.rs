@@ -15,6 +15,7 @@ use muster_supervisor::journal::{Attempt, Started};
 use muster_supervisor::{ExitRecord, LostReason, Outcome};
 
 use super::ending::own_pid;
+use super::leasing::KeepersLease;
 use super::{Custodian, Ground};
 use crate::cgroup::{Found, Groups, RootSetting, detect, reopen};
 use crate::log;
@@ -54,6 +55,7 @@ impl Custodian {
             last_number: 0,
             outbox: Vec::new(),
             stopping: None,
+            keepers_lease: KeepersLease::Untold,
         };
         for attempt in journal.attempts.into_values() {
             custodian.take_over(attempt);
@@ -125,7 +127,7 @@ impl Custodian {
         let end = told.map_or_else(|| MainEnd::lost(reason), |slip| MainEnd::told(&slip));
         let pid = started.map_or(0, |started| started.pid);
         let kept = slot.is_some() && !matches!(main, Main::Gone);
-        Task {
+        let mut task = Task {
             key: accepted.key.clone(),
             stage: Stage::Sweeping(Sweep::begin(end)),
             // Groups of another boot are gone with it.
@@ -139,11 +141,14 @@ impl Custodian {
             started_monotonic_us: started.map_or(0, |started| started.started_monotonic_us),
             grace_ms: accepted.grace_ms,
             memory_limited: accepted.memory_bytes.is_some(),
+            leased: accepted.leased,
             ended_by: ending.as_ref().map(|ending| ending.ended_by.clone()),
             documents: encode(attempt),
             memory_watch: None,
             due: Due::default(),
-        }
+        };
+        task.note_reason(&end);
+        task
     }
 
     /// Holds an attempt that ended before; what is left of it in its groups goes on being swept.

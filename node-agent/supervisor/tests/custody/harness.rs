@@ -58,6 +58,14 @@ impl World {
         world
     }
 
+    /// With control groups, and its directory on another disk.
+    pub(crate) fn below(path: &Path) -> Self {
+        let mut world = Self::prepare(true, true, &[]);
+        world.dir = tempfile::tempdir_in(path).unwrap();
+        world.start();
+        world
+    }
+
     /// As an agent starts it: without a line in the log for each attempt.
     pub(crate) fn begin(groups: bool, verbose: bool, hidden: &'static [&'static str]) -> Self {
         let mut world = Self::prepare(groups, verbose, hidden);

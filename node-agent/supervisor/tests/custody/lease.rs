@@ -8,9 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use muster_supervisor::lease::Lease;
 use muster_supervisor::{EndedBy, Outcome, Phase, Refusal, Reply, Request};
+use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 
-use crate::harness::{Connection, World, is_running, line_in, script, spec, until};
+use crate::harness::{Connection, World, is_running, line_in, parent_of, script, spec, until};
 
 const KILLED: Outcome = Outcome::Signaled { signal: 9, core_dumped: false };
 const HOUR_MS: u64 = 3_600_000;
@@ -165,6 +167,29 @@ fn a_lease_that_ended_while_no_supervisor_ran_ends_tasks_at_the_start_of_the_nex
     world.kill_supervisor();
     world.start();
     ended_by_lease(&world, "overdue", &pids);
+}
+
+#[test]
+fn a_renewal_that_waits_to_be_read_counts_before_the_end_that_it_replaces() {
+    let world = World::new();
+    let mut agent = world.connect();
+    let pid = agent.start(&spec("kept", &["sleep", "1000"])).unwrap();
+    let keeper = parent_of(pid);
+    let signal = |process: i32, signal| nix::sys::signal::kill(Pid::from_raw(process), signal).unwrap();
+    let supervisor = i32::try_from(world.pid()).unwrap();
+    let until_us = lease(&mut agent, 300);
+    // The keeper, too, or it acts for a supervisor that does not.
+    for process in [supervisor, keeper] {
+        signal(process, Signal::SIGSTOP);
+    }
+    until("the lease is over", || boottime_us() > until_us + 50_000);
+    agent.post(&Request::Lease { until_us: Some(boottime_us() + HOUR_MS * 1_000) });
+    signal(supervisor, Signal::SIGCONT);
+    assert!(agent.receive().is_some());
+    assert_eq!(agent.list()[0].phase, Phase::Running);
+    signal(keeper, Signal::SIGCONT);
+    assert_eq!(world.subscribe().run(&spec("after", &["true"])).outcome, Outcome::Exited { code: 0 });
+    assert!(is_running(pid) && !world.log().contains("the lease has ended"), "{}", world.log());
 }
 
 #[test]

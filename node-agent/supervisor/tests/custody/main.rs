@@ -7,9 +7,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod ending;
+mod full_disk;
 mod harness;
 mod hostile;
 mod isolation;
+mod keepers;
 mod launch;
 mod lease;
 mod limiting;

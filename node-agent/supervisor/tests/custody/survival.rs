@@ -192,7 +192,9 @@ fn a_keeper_is_no_more_than_that() {
         .unwrap()
         .map(|entry| fs::read_link(entry.unwrap().path()).unwrap())
         .collect();
-    assert_eq!(held, [fs::canonicalize(world.state()).unwrap().join("exits")]);
+    assert_eq!(held[0], fs::canonicalize(world.state()).unwrap().join("exits"));
+    // Beside the slots, which hold the lease, too: where it kills its task's group.
+    assert!(held.len() <= 2 && held[1..].iter().all(|held| world.groups().contains(held)), "{held:?}");
     for group in of("cgroup").lines() {
         assert!(!group.contains("task-kept"), "it stays out of the task's groups: {group}");
     }

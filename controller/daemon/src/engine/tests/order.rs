@@ -1,128 +1,25 @@
 //! Promise 1 by construction: nothing leaves before its commit, everything leaves in order, a failure says nothing.
 //!
-//! The store below waits at each commit until the test lets it go on, and tells what it was given.
+//! The store waits at each commit until the test lets it go on, and tells what it was given.
 
-use super::*;
-use futures_util::FutureExt;
+use super::super::*;
+use super::bench::*;
 use muster_controller_core::Settings;
-use muster_controller_core::input::{Command, Input, NewAccount};
-use muster_controller_core::record::{Record, Rows, TaskRows};
+use muster_controller_core::input::Input;
 use muster_controller_core::reject::Reject;
 use muster_controller_core::reply::Reply;
-use muster_model::spec::PoolSpec;
-use muster_model::{AccessKey, AccountName, RequestId};
-use muster_store::{MemoryStore, Reader, Store, StoreError};
-use std::future::Future;
+use muster_model::{AccountName, RequestId};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-/// Far more than any step takes.
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// What the store does with a commit that waits.
-enum Verdict {
-    Commit,
-    Fail,
-}
-
-struct GatedStore {
-    inner: MemoryStore,
-    entered: Sender<usize>,
-    verdicts: Receiver<Verdict>,
-}
-
-impl Store for GatedStore {
-    fn load(&mut self) -> Result<Rows, StoreError> {
-        self.inner.load()
-    }
-
-    fn load_tasks(&mut self, each: &mut dyn FnMut(TaskRows)) -> Result<(), StoreError> {
-        self.inner.load_tasks(each)
-    }
-
-    fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {
-        // A test that has ended lets everything through.
-        let _ = self.entered.send(records.len());
-        match self.verdicts.recv() {
-            Ok(Verdict::Fail) => Err(StoreError::Damaged { doing: "a test", cause: None }),
-            Ok(Verdict::Commit) | Err(_) => self.inner.commit(records),
-        }
-    }
-
-    fn reader(&self) -> Arc<dyn Reader> {
-        self.inner.reader()
-    }
-
-    fn tidy(&mut self) -> Result<bool, StoreError> {
-        self.inner.tidy()
-    }
-}
-
-/// A running engine above a gated store.
-struct Bench {
-    handle: EngineHandle,
-    engine: Engine,
-    entered: Receiver<usize>,
-    verdicts: Sender<Verdict>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self::with(Settings::default())
-    }
-
-    fn with(settings: Settings) -> Self {
-        let (entered_tx, entered) = channel();
-        let (verdicts, verdicts_rx) = channel();
-        let store = GatedStore { inner: MemoryStore::new(), entered: entered_tx, verdicts: verdicts_rx };
-        let (handle, engine) = Engine::start(Box::new(store), settings, SystemTimes).unwrap();
-        Self { handle, engine, entered, verdicts }
-    }
-
-    /// Waits until the store is asked to commit; answers how many records.
-    fn commit_entered(&self) -> usize {
-        self.entered.recv_timeout(LIMIT).unwrap()
-    }
-
-    fn let_go(&self, verdict: Verdict) {
-        self.verdicts.send(verdict).unwrap();
-    }
-
-    /// Lets every commit through from now on and stops.
-    fn finish(self) {
-        drop(self.verdicts);
-        self.engine.stop();
-    }
-}
-
-fn name(text: &str) -> AccountName {
-    AccountName::parse(text).unwrap()
-}
-
-fn create(account: &str) -> Input {
-    let key = || AccessKey::from_bytes([1; 32]);
-    let new = NewAccount {
-        name: name(account),
-        display_name: String::new(),
-        is_operator: false,
-        primary: key(),
-        secondary: key(),
+fn pools(seen: Seen) -> Vec<String> {
+    let Seen::Batches(batches) = seen else { panic!("missed") };
+    let changes = batches.iter().flat_map(|batch| &batch.pools);
+    let of_pool = |(_, change): &(AccountName, PoolChange)| match change {
+        PoolChange::Pool(pool) => Some(pool.to_string()),
+        PoolChange::Joined(..) | PoolChange::Left(_) => None,
     };
-    Input::Client { account: name(account), request_id: None, command: Command::CreateAccount(new) }
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LIMIT, future).await.unwrap()
-}
-
-/// Whether a future is still not ready after everything else that can run has run.
-async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
-    for _ in 0..10 {
-        tokio::task::yield_now().await;
-    }
-    future.now_or_never().is_none()
+    changes.filter_map(of_pool).collect()
 }
 
 #[tokio::test]
@@ -196,22 +93,6 @@ async fn events_come_in_order_and_only_when_durable() {
     assert_eq!(again, seen, "whoever resumes is told the same");
     assert!(bench.handle.resume(events.revision()).unwrap().take().is_none());
     bench.finish();
-}
-
-fn pool(id: &str) -> Input {
-    let wire = muster_proto::wire::Pool { id: id.to_owned(), ..Default::default() };
-    let command = Command::CreatePool(PoolSpec::try_from(wire).unwrap());
-    Input::Client { account: name("studio"), request_id: None, command }
-}
-
-fn pools(seen: Seen) -> Vec<String> {
-    let Seen::Batches(batches) = seen else { panic!("missed") };
-    let changes = batches.iter().flat_map(|batch| &batch.pools);
-    let of_pool = |(_, change): &(AccountName, PoolChange)| match change {
-        PoolChange::Pool(pool) => Some(pool.to_string()),
-        PoolChange::Joined(..) | PoolChange::Left(_) => None,
-    };
-    changes.filter_map(of_pool).collect()
 }
 
 #[tokio::test]
