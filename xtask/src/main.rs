@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask demo`, `test`, `bench`, `simulate`.
+//! The project's chores: `cargo xtask demo`, `test`, `bench`, `simulate`, `faults`, `pressure`.
 //!
 //! Two of them are the README's promise: `demo` and `test` do all the set-up that they need on a fresh machine. Each
 //! chore is a file; what they share (running programs, timing) is in `run` and `cluster`.
@@ -7,7 +7,9 @@ mod bench;
 mod bulk;
 mod cluster;
 mod demo;
+mod faults;
 mod monitoring;
+mod pressure;
 mod run;
 mod simulate;
 mod test;
@@ -32,6 +34,10 @@ enum Chore {
     Bench(bench::Options),
     /// Run both cores in virtual time with faults drawn from seeds, and check the promises after every step
     Simulate(simulate::Options),
+    /// Deal real faults to real binaries under load, and check what was told against what was done
+    Faults(faults::Options),
+    /// Press a controller with a hundred thousand hostile connections; prints figures, judges nothing
+    Pressure(pressure::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -40,5 +46,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Test(options) => test::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Simulate(options) => simulate::run(&options),
+        Chore::Faults(options) => faults::run(&options),
+        Chore::Pressure(options) => pressure::run(&options),
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Options {
 }
 
 /// Programs that the tests run, and the Debian packages that bring them.
-const NEEDS: &[(&str, &str)] = &[
+pub(crate) const NEEDS: &[(&str, &str)] = &[
     ("cc", "gcc"),
     ("python3", "python3-minimal"),
     ("mount", "mount"),
@@ -34,6 +34,10 @@ const NEEDS: &[(&str, &str)] = &[
     ("mkfs.btrfs", "btrfs-progs"),
     ("mkfs.xfs", "xfsprogs"),
     ("setquota", "quota"),
+    // Partitions are cut by a firewall's rules, in networks of their own.
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("nsenter", "util-linux"),
 ];
 
 /// The same for the tests in a virtual machine.
@@ -45,7 +49,7 @@ const VM_NEEDS: &[(&str, &str)] = &[
 ];
 
 /// What builds the binaries under test.
-const BINARIES: [&str; 4] = ["build", "--quiet", "--workspace", "--bins"];
+pub(crate) const BINARIES: [&str; 4] = ["build", "--quiet", "--workspace", "--bins"];
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     install(NEEDS)?;
@@ -64,6 +68,11 @@ fn on_this_machine(options: &Options) -> anyhow::Result<()> {
     if !options.no_lint {
         step("format", &["fmt", "--all", "--check"])?;
         step("lints", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+        let planted = ["--features", "muster-sim/planted", "--package", "muster-sim", "--all-targets"];
+        step(
+            "lints of planted faults",
+            &[&["clippy", "--quiet"], &planted[..], &["--", "-D", "warnings"]].concat(),
+        )?;
     }
     // The end-to-end tests run the real binaries, which no test target builds by itself.
     step("binaries", &BINARIES)?;
@@ -75,6 +84,10 @@ fn on_this_machine(options: &Options) -> anyhow::Result<()> {
         step("tests", &[&["test", "--workspace", "--no-fail-fast", "--"][..], &filter].concat())?;
     }
     if options.filter.is_none() {
+        // Of the whole workspace, so that nothing but the cores and the simulation is built a second time.
+        let arguments =
+            ["test", "--quiet", "--workspace", "--features", "muster-sim/planted", "--test", "planted"];
+        step("planted faults", &arguments)?;
         step("documentation tests", &["test", "--quiet", "--workspace", "--doc"])?;
     }
     Ok(())

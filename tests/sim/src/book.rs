@@ -100,6 +100,8 @@ pub(crate) struct Book {
     /// Whether the last step added tasks or sweeps.
     pub(crate) has_grown: bool,
     lives: u64,
+    /// How many steps it has taken in.
+    pub(crate) steps: u64,
 }
 
 /// What a record did to a task.
@@ -118,6 +120,7 @@ impl Book {
     /// Takes the records of one step in; answers what they did to tasks, in order.
     pub(crate) fn take(&mut self, records: &[Record]) -> Vec<Change> {
         let mut changes = Vec::new();
+        self.steps += 1;
         let adds = |record: &Record| matches!(record, Record::TaskSpec(_) | Record::Sweep(_));
         self.has_grown = records.iter().any(adds);
         self.node_changes.clear();

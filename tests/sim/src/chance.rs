@@ -2,6 +2,8 @@
 //!
 //! The mixing is SplitMix64 (Steele, Lea, Flood 2014). It is no cryptography and need not be.
 
+use muster_model::Timestamp;
+
 /// A stream of numbers from a seed.
 #[derive(Debug)]
 pub(crate) struct Chance(u64);
@@ -14,6 +16,12 @@ impl Chance {
     /// The stream of one thing. It does not depend on what else happens, so a story that loses a part keeps the rest.
     pub(crate) fn of(seed: u64, name: &str) -> Self {
         Self::new(name.bytes().fold(seed, |sum, byte| Self::new(sum ^ u64::from(byte)).next()))
+    }
+
+    /// The stream of one thing at one moment. What is drawn there does not depend on what was drawn before, so a story that
+    /// loses a part keeps all that goes on elsewhere as it was.
+    pub(crate) fn at(seed: u64, name: &str, moment: Timestamp) -> Self {
+        Self::new(Self::of(seed, name).next() ^ moment.as_micros().unsigned_abs())
     }
 
     pub(crate) const fn next(&mut self) -> u64 {

@@ -2,13 +2,16 @@
 //!
 //! Refusals are part of life; that a refused command has changed nothing holds by construction, because it has no records.
 
-use crate::broken::{Kept, promise};
+use crate::broken::{Broken, Kept, promise};
+use crate::call::Call;
 use crate::draw;
+use crate::engine::{Asked, Decided};
+use crate::event::Event;
 use crate::names;
 use crate::script::{NodeWish, SweepWish, Wish};
 use crate::words;
-use crate::world::{Event, World};
-use muster_controller_core::input::{Command, DisableTasks};
+use crate::world::World;
+use muster_controller_core::input::{Command, DisableTasks, Input};
 use muster_controller_core::reject::Reject;
 use muster_controller_core::reply::Reply;
 use muster_model::spec::{JobPatch, RetryLimit, TaskConstraints};
@@ -21,42 +24,52 @@ const STALE: u64 = u64::MAX;
 
 impl World {
     /// Lets a client ask for something; `stale`: with an etag that cannot be right.
-    pub(crate) fn wish(&mut self, wish: Wish, stale: bool) -> Kept {
-        if !self.controller.is_up() {
-            return Ok(());
-        }
+    pub(crate) fn wish(&mut self, line: usize, wish: Wish, stale: bool) -> Kept {
+        let number = u64::try_from(line).unwrap_or(u64::MAX);
         let command = self.command_of(wish, stale.then_some(STALE));
-        let words = self.log.as_ref().map(|_| words::command(&command));
-        let named = named(&command);
-        let guarded = stale && takes_etag(wish) && !self.shell_compares(&command);
+        self.say(|| {
+            format!("client wants: {}{}", words::command(&command), if stale { ", stale" } else { "" })
+        });
+        self.calls.insert(number, Call::new(self.seed, self.now, wish, command, stale));
+        self.asks(number)
+    }
+
+    /// Looks at the answer to a call by what could be read just before it was granted; notes what follows from it. Answers
+    /// whether it was not granted before.
+    pub(crate) fn look_at_answer(&mut self, number: u64, decided: &Decided) -> Result<bool, Broken> {
+        let reply = &decided.reply;
+        if !self.is_first(number, reply, decided.records.len())? {
+            return Ok(false);
+        }
+        let Some(call) = self.calls.get(&number) else { return Ok(false) };
+        let (wish, stale) = (call.wish, call.stale);
+        let named = named(&call.command);
+        let guarded = stale && takes_etag(wish) && !self.shell_compares(&call.command);
         let known = named
             .as_ref()
             .map(|(job, task)| self.book.jobs.get(job).is_some_and(|job| job.find(task).is_some()));
-        let answer = self.controller.command(command, self.now)?;
-        let reply = answer.reply.clone();
         self.refused += u32::from(reply.is_err());
-        self.say(|| {
-            format!(
-                "client: {}{} -> {reply:?}",
-                words.unwrap_or_default(),
-                if guarded { ", stale" } else { "" }
-            )
-        });
         promise("a stale etag changes nothing", !guarded || reply.is_err(), || {
             format!("{wish:?}: {reply:?}")
         })?;
-        if let (Some(known), Err(reject)) = (known, &reply) {
+        if let (Some(known), Err(reject)) = (known, reply) {
             let missing = matches!(reject, Reject::TaskNotFound { .. } | Reject::JobNotFound(_));
             promise("a task is found by every name", known != missing, || format!("{wish:?}: {reply:?}"))?;
         }
-        if let (Some(false), Ok(_)) = (known, &reply) {
-            return promise("a task is found by every name", false, || format!("{wish:?} was granted"));
+        if let (Some(false), Ok(_)) = (known, reply) {
+            promise("a task is found by every name", false, || format!("{wish:?} was granted"))?;
         }
-        if reply.is_ok() {
+        if let Ok(reply) = reply {
             self.note(wish, named.as_ref());
+            let command = self.calls.get_mut(&number).map(|call| {
+                call.granted = Some(reply.clone());
+                call.command.clone()
+            });
+            if let Some(command) = command {
+                self.oracle.losses.may_follow(&self.book, &command);
+            }
         }
-        self.carry(answer)?;
-        self.all_acknowledged(wish, &reply)
+        Ok(true)
     }
 
     /// Whether the etag is the daemon's to compare: of a member of a sweep that has succeeded the core knows only that, and
@@ -83,8 +96,9 @@ impl World {
         }
     }
 
-    /// What was acknowledged as added can be read.
-    fn all_acknowledged(&self, wish: Wish, reply: &Result<Reply, Reject>) -> Kept {
+    /// What is being acknowledged as added can be read.
+    pub(crate) fn all_acknowledged(&self, number: u64, reply: &Result<Reply, Reject>) -> Kept {
+        let Some(wish) = self.calls.get(&number).map(|call| call.wish) else { return Ok(()) };
         let (Wish::AddTasks { job, .. }, Ok(Reply::Tasks(refused))) = (wish, reply) else { return Ok(()) };
         let id = names::job(job);
         // A job that ends with its last task may have ended, but its tasks are there.
@@ -107,24 +121,24 @@ impl World {
             self.book.jobs.iter().map(|(id, job)| (id.clone(), job.state)).collect();
         for (job, state) in jobs {
             if matches!(state, JobState::Disabled | JobState::Disabling) {
-                let answer = self
-                    .controller
-                    .command(Command::EnableJob { job: job.clone(), if_match: None }, self.now)?;
-                self.carry(answer)?;
+                self.command(Command::EnableJob { job: job.clone(), if_match: None })?;
             }
             let patch = JobPatch { max_parallel_tasks: Some(None), ..JobPatch::default() };
-            let answer =
-                self.controller.command(Command::UpdateJob { job, patch, if_match: None }, self.now)?;
-            self.carry(answer)?;
+            self.command(Command::UpdateJob { job, patch, if_match: None })?;
         }
-        let machines: Vec<u8> = (0u8..).take(self.machines.len()).collect();
-        for machine in machines {
+        let nodes: Vec<_> = self.book.nodes.values().map(|row| (row.pool.clone(), row.id.clone())).collect();
+        for (pool, node) in nodes {
             // Refused where there is nothing to enable.
-            let answer = self.controller.command(of_node(machine, NodeWish::Enable, None), self.now)?;
-            self.carry(answer)?;
+            self.command(Command::EnableScheduling { pool, node, if_match: None })?;
         }
         self.say(|| "all jobs and nodes are enabled and without limits of their own".to_owned());
         Ok(())
+    }
+
+    /// An operator's command, without a request id.
+    pub(crate) fn command(&mut self, command: Command) -> Kept {
+        let input = Input::Client { account: names::account(), request_id: None, command };
+        self.tell_controller(input, Asked::Nobody)
     }
 
     fn command_of(&self, wish: Wish, if_match: Option<u64>) -> Command {

@@ -1,45 +1,50 @@
 //! The controller of the simulation: the real core, the store that it writes to, and a crash that loses the rest.
 //!
-//! One step is decided, committed and only then answered, as in the real engine. The core recounts its invariants after
-//! some of the steps, and at every crash what the store would load is compared with what is about to be lost. A panic of
-//! either is a broken promise like any other, so that its story can be told.
+//! One step is decided at a time; when it is committed and answered is the business of `engine`. The core recounts its
+//! invariants after some of the steps. At every crash, and in between, what the store would load once all batches are
+//! committed is compared with what the core holds. A panic of either is a broken promise like any other, so that
+//! its story can be told.
 
 use crate::broken::{Broken, broken, promise};
-use crate::machine::Machine;
-use crate::names::{account, node, parsed, pool, pool_of};
+use crate::clocks::EngineClock;
+use crate::engine::{Asked, Batch, Decided, Engine, records};
+use crate::names::{account, parsed, pool};
+use crate::planted::{self, Planted};
 use crate::translate::{SLOTS, START_TASK};
-use muster_controller_core::effect::Effect;
+use muster_controller_core::Core;
 use muster_controller_core::explain::Explanation;
-use muster_controller_core::input::{Command, Input, NewAccount, NewToken, NodeInput};
-use muster_controller_core::record::Record;
+use muster_controller_core::input::{Command, Input, NewAccount, NewToken};
 use muster_controller_core::reject::Reject;
-use muster_controller_core::reply::{CreatedNode, Reply};
-use muster_controller_core::{Core, Settings};
 use muster_model::account::AccessKey;
 use muster_model::spec::{PoolSpec, StartTaskSpec, UserIdentity};
 use muster_model::state::{JobDefaultOrder, NodeFillType, OnLeaseExpiry, TaskNetwork};
-use muster_model::{Digest, TaskKey, Timestamp, TokenId, limits};
+use muster_model::{Digest, NodeId, TaskKey, Timestamp, TokenId, limits};
 use muster_store::{MemoryStore, Reader, Store, StoreError};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A recount costs as much as a hundred steps; this often every kind of step is still looked at in every run of the tests.
 const RECOUNT_EVERY: u64 = 8;
+/// How often the recovery law is looked at between crashes, in steps.
+const LAW_EVERY: u64 = 300;
+/// Until when machines may join, and how many with one token.
+const TOKEN: (Duration, u32) = (Duration::from_secs(100_000_000), 100);
 
 /// A controller that may be down.
 pub(crate) struct Controller {
     store: MemoryStore,
     reader: Arc<dyn Reader>,
     core: Option<Core>,
+    pub(crate) engine: Engine,
+    pub(crate) clock: EngineClock,
+    /// Counts starts, so that commits of an earlier one are known as such.
+    pub(crate) epoch: u64,
+    /// The machines that have joined since the start: who asks again is given the same node.
+    pub(crate) recent_joins: BTreeMap<usize, NodeId>,
     steps: u64,
-}
-
-/// What one input led to.
-pub(crate) struct Answer {
-    pub(crate) reply: Result<Reply, Reject>,
-    pub(crate) effects: Vec<Effect>,
-    pub(crate) records: Vec<Record>,
+    planted: Option<Planted>,
 }
 
 /// As the agents are told of it (`translate`).
@@ -68,11 +73,14 @@ fn of_store(error: &StoreError) -> Broken {
 }
 
 impl Controller {
-    /// A controller with an account and two empty pools, the second with a start task.
-    pub(crate) fn new(now: Timestamp) -> Result<Self, Broken> {
+    /// A controller with an account and two empty pools, the second with a start task, and a token for each pool.
+    pub(crate) fn new(seed: u64, now: Timestamp, planted: Option<Planted>) -> Result<Self, Broken> {
         let store = MemoryStore::new();
         let reader = store.reader();
-        let mut controller = Self { store, reader, core: None, steps: 0 };
+        let (engine, clock) = (Engine::of(seed), EngineClock::of(seed, now));
+        let recent_joins = BTreeMap::new();
+        let mut controller =
+            Self { store, reader, core: None, engine, clock, epoch: 0, recent_joins, steps: 0, planted };
         controller.start(now)?;
         let key = AccessKey::from_bytes([7; 32]);
         let new = NewAccount {
@@ -82,10 +90,10 @@ impl Controller {
             primary: key.clone(),
             secondary: key,
         };
-        parsed(controller.command(Command::CreateAccount(new), now)?.reply);
+        controller.prepare(Command::CreateAccount(new), now)?;
         let pools = [(0, NodeFillType::Spread, None), (1, NodeFillType::Pack, Some(start_task()))];
         for (number, node_fill_type, start_task) in pools {
-            let pool = PoolSpec {
+            let spec = PoolSpec {
                 id: pool(number),
                 display_name: String::new(),
                 target_dedicated_nodes: 0,
@@ -100,27 +108,67 @@ impl Controller {
                 task_network: TaskNetwork::Host,
                 user_accounts: Vec::new(),
             };
-            parsed(controller.command(Command::CreatePool(pool), now)?.reply);
+            controller.prepare(Command::CreatePool(spec), now)?;
+            let expires = controller.clock.now(now).after(TOKEN.0);
+            let (id, secret_hash) = token(number);
+            let token = NewToken { id, secret_hash, pool: pool(number), expires, uses: TOKEN.1 };
+            controller.prepare(Command::CreateJoinToken(token), now)?;
         }
         Ok(controller)
     }
 
+    /// Carries out a command before the world begins.
+    fn prepare(&mut self, command: Command, now: Timestamp) -> Result<(), Broken> {
+        let input = Input::Client { account: account(), request_id: None, command };
+        let decided = self.handle(input, Asked::Nobody, now)?;
+        parsed(decided.map(|decided| decided.reply.clone()).transpose());
+        let batch = std::mem::take(&mut self.engine.open);
+        self.commit(&batch)
+    }
+
     /// Starts from what the store holds.
     pub(crate) fn start(&mut self, now: Timestamp) -> Result<(), Broken> {
-        self.core = Some(self.loaded(now)?);
+        self.epoch += 1;
+        self.clock.restart(now);
+        let now = self.clock.now(now);
+        let core = load(&mut self.store, self.planted, now)?;
+        if self.planted.is_none() {
+            guarded("the core's own recount", || core.check(now))?;
+        }
+        self.core = Some(core);
         Ok(())
     }
 
-    fn loaded(&mut self, now: Timestamp) -> Result<Core, Broken> {
-        let rows = self.store.load_all().map_err(|error| of_store(&error))?;
-        guarded("what the store holds can be loaded", || Core::load(rows, Settings::default(), now))
+    /// kill -9. What is lost must be what loading gives back, but for what was not committed yet: the batch that became
+    /// durable though nobody heard of it, if one did.
+    pub(crate) fn crash(&mut self, now: Timestamp) -> Result<Option<Batch>, Broken> {
+        self.look_at_law(now)?;
+        self.core = None;
+        self.recent_joins.clear();
+        let durable = self.engine.crash(now);
+        if let Some(batch) = &durable {
+            self.commit(batch)?;
+        }
+        Ok(durable)
     }
 
-    /// kill -9. What is lost must be what loading gives back.
-    pub(crate) fn crash(&mut self, now: Timestamp) -> Result<(), Broken> {
-        let Some(mut core) = self.core.take() else { return Ok(()) };
+    /// The recovery law: once all that was stepped is committed, loading gives what the core holds.
+    fn look_at_law(&mut self, now: Timestamp) -> Result<(), Broken> {
+        let Some(core) = &mut self.core else { return Ok(()) };
+        if self.planted.is_some_and(Planted::is_seen_outside) {
+            return Ok(());
+        }
+        let now = self.clock.now(now);
+        let mut disk = self.store.snapshot();
+        let waiting = self.engine.under_way.iter().chain([&self.engine.open]);
+        for batch in waiting {
+            disk.commit(&records(batch)).map_err(|error| of_store(&error))?;
+        }
+        let volatile = core.volatile();
         core.forget_sessions(now);
-        let (lost, loaded) = (core.portrait(), self.loaded(now)?.portrait());
+        let lost = core.portrait();
+        core.restore(volatile);
+        let loaded = load(&mut disk, self.planted, now)?.portrait();
         promise("the recovery law", lost == loaded, || {
             let differs = lost.lines().zip(loaded.lines()).enumerate().find(|(_, (a, b))| a != b);
             let (line, (a, b)) = differs.unwrap_or_default();
@@ -138,49 +186,55 @@ impl Controller {
         &*self.reader
     }
 
-    pub(crate) fn command(&mut self, command: Command, now: Timestamp) -> Result<Answer, Broken> {
-        self.handle(Input::Client { account: account(), request_id: None, command }, now)
-    }
-
-    /// One step: decided, committed, and only then answered.
-    pub(crate) fn handle(&mut self, input: Input, now: Timestamp) -> Result<Answer, Broken> {
-        let Some(core) = &mut self.core else {
-            return Ok(Answer { reply: Ok(Reply::Done), effects: Vec::new(), records: Vec::new() });
-        };
-        let decided = guarded("the core never panics", || core.handle(input, now))?;
-        match decided {
-            Err(reject) => Ok(Answer { reply: Err(reject), effects: Vec::new(), records: Vec::new() }),
+    /// One step: decided, and put into the open batch. `None` while the controller is down.
+    pub(crate) fn handle(
+        &mut self,
+        input: Input,
+        asked: Asked,
+        now: Timestamp,
+    ) -> Result<Option<&mut Decided>, Broken> {
+        let Some(core) = &mut self.core else { return Ok(None) };
+        let at = self.clock.now(now);
+        let decided = guarded("the core never panics", || core.handle(input, at))?;
+        let decided = match decided {
+            Err(reject) => Decided { asked, reply: Err(reject), records: Vec::new(), effects: Vec::new() },
             Ok(step) => {
-                self.store.commit(&step.records).map_err(|error| of_store(&error))?;
                 self.steps += 1;
-                if self.steps.is_multiple_of(RECOUNT_EVERY) {
-                    guarded("the core's own recount", || core.check(now))?;
+                if self.steps.is_multiple_of(RECOUNT_EVERY) && self.planted.is_none() {
+                    guarded("the core's own recount", || core.check(at))?;
                 }
-                Ok(Answer { reply: Ok(step.reply), effects: step.effects, records: step.records })
+                Decided { asked, reply: Ok(step.reply), records: step.records, effects: step.effects }
             }
+        };
+        self.engine.open.push(decided);
+        if self.steps.is_multiple_of(LAW_EVERY) {
+            self.look_at_law(now)?;
         }
+        Ok(self.engine.open.last_mut())
     }
 
+    /// Makes a batch durable, wholly.
+    pub(crate) fn commit(&mut self, batch: &Batch) -> Result<(), Broken> {
+        self.store.commit(&records(batch)).map_err(|error| of_store(&error))
+    }
+
+    /// When the core's next deadline comes, in true time.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        self.core.as_ref()?.next_deadline().map(|(at, _)| at)
+        let (at, _) = self.core.as_ref()?.next_deadline()?;
+        Some(self.clock.when(at))
     }
 
     pub(crate) fn explain(&self, task: &TaskKey, now: Timestamp) -> Option<Result<Explanation, Reject>> {
-        Some(self.core.as_ref()?.explain_task(&account(), &task.job, &task.task, now))
+        Some(self.core.as_ref()?.explain_task(&account(), &task.job, &task.task, self.clock.now(now)))
     }
+}
 
-    /// Makes a node of a new machine.
-    pub(crate) fn join(&mut self, machine: usize, now: Timestamp) -> Result<Machine, Broken> {
-        let joined = Machine::new(node(machine));
-        let token = parsed(TokenId::parse(joined.id.as_str()));
-        let secret_hash = Digest::from_bytes([1; 32]);
-        let expires = now.after(Duration::from_secs(60));
-        let new = NewToken { id: token.clone(), secret_hash, pool: pool(pool_of(machine)), expires, uses: 1 };
-        parsed(self.command(Command::CreateJoinToken(new), now)?.reply);
-        let created = CreatedNode { node: joined.id.clone(), account: None, pool: None };
-        let facts = Box::new(joined.facts());
-        let join = NodeInput::Join { token, secret_hash, node: created, facts };
-        parsed(self.handle(Input::Node(join), now)?.reply);
-        Ok(joined)
-    }
+fn load(store: &mut MemoryStore, planted: Option<Planted>, now: Timestamp) -> Result<Core, Broken> {
+    let rows = store.load_all().map_err(|error| of_store(&error))?;
+    guarded("what the store holds can be loaded", || Core::load(rows, planted::settings(planted), now))
+}
+
+/// The token with which machines join a pool, and its secret.
+pub(crate) fn token(pool: u8) -> (TokenId, Digest) {
+    (parsed(TokenId::parse(&format!("token-{pool}"))), Digest::from_bytes([1; 32]))
 }

@@ -37,7 +37,8 @@ pub(crate) fn process(seed: u64, attempt: &AttemptId, limited: bool) -> Fate {
         (true, _, _) => 8_000,
         (false, "manager", _) => 60_000,
         (false, _, 0) => 900_000,
-        (false, _, 1..=5) => 60_000,
+        // As long as leases and partitions are.
+        (false, _, 1..=7) => 90_000,
         (false, _, _) => 3_000,
     };
     let lasts = Duration::from_millis(chance.below(most) + 1);

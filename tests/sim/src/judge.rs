@@ -28,7 +28,7 @@ pub(crate) fn judge(book: &Book, oracle: &mut Oracle, changes: &[Change], now: T
         let Some(known) = job.tasks.get(task) else { continue };
         let before = change.before.clone().unwrap_or_default();
         if after.placed && after.attempt > before.attempt {
-            placed(job, known, oracle, (task, after), now)?;
+            placed(job, known, oracle, (task, after), (now, book.steps))?;
             let attempt =
                 AttemptId { job: change.key.job.clone(), task: task.clone(), number: after.attempt };
             nodes::placed(book, oracle, &attempt, after)?;
@@ -69,7 +69,7 @@ fn placed(
     known: &Known,
     oracle: &mut Oracle,
     (task, stand): (&TaskId, &Stand),
-    now: Timestamp,
+    (now, step): (Timestamp, u64),
 ) -> Kept {
     let attempt = AttemptId { job: job.spec.id.clone(), task: task.clone(), number: stand.attempt };
     let needs = &known.spec.depends_on;
@@ -92,6 +92,7 @@ fn placed(
         exclusive: manager.is_some_and(|manager| manager.run_exclusive && manager.task.id == *task),
         parallel: job.spec.max_parallel_tasks,
         at: now,
+        step,
         wall_least: stand.constraints.unwrap_or(known.spec.constraints).max_wall_clock_time,
         changed: now,
     };

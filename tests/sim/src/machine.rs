@@ -1,58 +1,75 @@
-//! A machine of the simulation: the real agent core over its journal, and the processes that it starts.
+//! A machine of the simulation: the real agent core over its journal, beside its supervisor and with its own clocks.
 //!
-//! Processes belong to the machine, not to the agent: they live on when the agent crashes, as under a real supervisor, and
-//! their exit records wait until they are acknowledged. The supervisor also keeps the lease that the agent last told it
-//! of, and each process's wall-clock limit, and ends what outlives them: a dead agent cannot. A boot ends everything, and
-//! the clock that leases count on begins anew.
+//! What survives an agent is in `journal`, what lives on without it in `supervisor`. An agent can die in the middle of a turn:
+//! before its records are written, or after that and amid what it then does. While it is frozen, what happens waits for it.
 
+use crate::clocks::MachineClock;
+use crate::event::Event;
+use crate::journal::{Journal, Turn};
+use crate::names::node;
+use crate::planted::{self, Planted};
+use crate::supervisor::{Keyed, Process, Supervisor};
 use muster_agent_core::input::{Ended, EndedBy, Exit, Supervised, SupervisedState};
-use muster_agent_core::{Agent, Effect, Input, Monotonic, Now, Record, Subject};
+use muster_agent_core::{Agent, Effect, Input, Record, Subject};
 use muster_model::node::{Capabilities, MachineFacts, NodeError};
-use muster_model::{NamedCounts, NodeId, Resources, Timestamp, Usage};
+use muster_model::{NamedCounts, NodeId, Resources, Timestamp};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// GPUs of each machine.
 pub(crate) const GPUS: u32 = 2;
 /// Licences of each machine.
 const LICENCES: u64 = 2;
 
-/// A process, or what is left of it.
-#[derive(Debug, Clone)]
-pub(crate) enum Process {
-    /// It runs since then, and may until then.
-    Running { since: Timestamp, until: Option<Timestamp> },
-    /// It ended and its record waits.
-    Exited(Exit),
+/// Where in a turn an agent dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// Nothing of the turn is written.
+    BeforeWriting,
+    /// All is written, and so many of its effects are carried out.
+    After(u8),
 }
 
 /// A machine and its agent.
 #[derive(Debug)]
 pub(crate) struct Machine {
+    /// As which node it was told to have joined.
     pub(crate) id: NodeId,
+    pub(crate) pool: u8,
+    pub(crate) has_joined: bool,
     agent: Option<Agent>,
-    journal: Vec<Record>,
+    pub(crate) journal: Journal,
     /// Counts starts of the agent, so that answers to an earlier one are known as such.
     pub(crate) incarnation: u64,
     pub(crate) session: Option<u64>,
-    pub(crate) processes: BTreeMap<Subject, Process>,
-    /// Until when processes may run, as the supervisor was told.
-    pub(crate) lease_until: Option<Timestamp>,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) clock: MachineClock,
+    /// It left its pool.
     pub(crate) gone: bool,
+    /// It is off for ever.
+    pub(crate) lost: bool,
+    /// It never reaches the controller again.
+    pub(crate) is_exiled: bool,
     /// How often it was booted.
     pub(crate) boot: u32,
-    booted_at: Timestamp,
     /// What is wrong with it now.
     pub(crate) errors: Vec<NodeError>,
     /// Until then it starts no process.
     pub(crate) sick_until: Timestamp,
+    /// Until then there is no room on its disk.
+    pub(crate) full_until: Timestamp,
+    /// From then on until there is room, nothing is safe any more: what the journal kept in reserve is used up.
+    pub(crate) reserve_until: Timestamp,
+    /// Until then it takes long until something is safe.
+    pub(crate) slow_until: Timestamp,
+    /// The agent is stopped, and this waits for it.
+    pub(crate) frozen: Option<Vec<Event>>,
+    /// After so many more turns the agent dies.
+    pub(crate) dies: Option<(u8, Death)>,
+    /// Which process last wrote into the directory of a task.
+    pub(crate) marks: BTreeMap<Subject, u32>,
     /// The journal is of an earlier boot.
     rebooted: bool,
-}
-
-/// Leases are for attempts; a start task needs no controller.
-const fn is_attempt(subject: &Subject) -> bool {
-    matches!(subject, Subject::Attempt(_))
+    planted: Option<Planted>,
 }
 
 /// What a machine offers beside slots.
@@ -68,26 +85,37 @@ pub(crate) fn capacity() -> Resources {
 }
 
 impl Machine {
-    pub(crate) fn new(id: NodeId) -> Self {
+    /// The machine of this number in a pool; it has not joined yet.
+    pub(crate) fn new(seed: u64, machine: usize, pool: u8, planted: Option<Planted>) -> Self {
         Self {
-            id,
+            id: node(machine),
+            pool,
+            has_joined: false,
             agent: None,
-            journal: Vec::new(),
+            journal: Journal::default(),
             incarnation: 0,
             session: None,
-            processes: BTreeMap::new(),
-            lease_until: None,
+            supervisor: Supervisor::new(planted == Some(Planted::NoKillAtLeaseEnd)),
+            clock: MachineClock::of(seed, machine),
             gone: false,
+            lost: false,
+            is_exiled: false,
             boot: 0,
-            booted_at: Timestamp::EPOCH,
             errors: Vec::new(),
             sick_until: Timestamp::EPOCH,
+            full_until: Timestamp::EPOCH,
+            reserve_until: Timestamp::EPOCH,
+            slow_until: Timestamp::EPOCH,
+            frozen: None,
+            dies: None,
+            marks: BTreeMap::new(),
             rebooted: false,
+            planted,
         }
     }
 
     pub(crate) const fn is_up(&self) -> bool {
-        self.agent.is_some() && !self.gone
+        self.agent.is_some() && !self.gone && !self.lost
     }
 
     pub(crate) fn facts(&self) -> MachineFacts {
@@ -100,79 +128,135 @@ impl Machine {
             os: "sim".to_owned(),
             capacity: capacity(),
             capabilities: Capabilities { reboot: true, reimage: true, ..Capabilities::default() },
-            boot_time: self.booted_at,
+            boot_time: self.clock.boot_time(),
         }
     }
 
-    /// This moment on the machine's two clocks.
-    fn moment(&self, now: Timestamp) -> Now {
-        Now { monotonic: Monotonic::since_boot(now.since(self.booted_at)), wall: now }
-    }
-
-    /// When a time of the machine's own clock comes.
-    fn when(&self, at: Monotonic) -> Timestamp {
-        self.booted_at.after(at.as_duration())
-    }
-
-    /// Starts the agent on its journal and tells it what the supervisor holds.
-    pub(crate) fn start(&mut self, now: Timestamp) -> Vec<Effect> {
+    /// Starts the agent on its journal, which is written anew. It learns from the supervisor by itself what runs.
+    pub(crate) fn start(&mut self, now: Timestamp) {
         self.incarnation += 1;
-        let journal = std::mem::take(&mut self.journal);
         let rebooted = std::mem::take(&mut self.rebooted);
-        let agent = Agent::load(journal, rebooted, self.moment(now)).with_gpus(GPUS);
-        self.journal = agent.ledger().snapshot();
-        self.agent = Some(agent);
-        let held = self.processes.iter().map(|(subject, process)| Supervised {
-            subject: subject.clone(),
-            state: match process {
-                Process::Running { since, .. } => SupervisedState::Running(*since),
-                Process::Exited(exit) => SupervisedState::Exited(exit.clone()),
-            },
-        });
-        let held = held.collect();
-        let mut effects = self.handle(Input::Health(self.errors.clone()), now);
-        effects.extend(self.handle(Input::Supervised(held), now));
-        effects
+        let agent = Agent::load(self.journal.take(), rebooted, self.clock.moment(now)).with_gpus(GPUS);
+        self.journal = Journal::of(agent.ledger().snapshot());
+        self.agent = Some(planted::in_agent(agent, self.planted));
     }
 
     /// kill -9 of the agent; its processes go on.
     pub(crate) fn crash(&mut self) {
+        self.journal.agent_dies(self.planted == Some(Planted::JournalAfterLaunch));
         self.agent = None;
-        self.session = None;
+        self.dies = None;
+        self.frozen = None;
+        self.supervisor.is_heard = false;
     }
 
-    /// Power off and on: no process survives it. Answers those that ran.
-    pub(crate) fn reboot(&mut self, now: Timestamp) -> Vec<(Subject, Exit)> {
+    /// Power off and on: no process survives it, and of the journal `more` of what was not synced, in thousandths. Answers the
+    /// processes that ran.
+    pub(crate) fn reboot(&mut self, now: Timestamp, more: usize) -> Vec<(Keyed, Exit)> {
         self.crash();
+        self.journal.machine_dies(more);
         self.boot += 1;
-        self.booted_at = now;
+        self.clock.boot(now);
         self.rebooted = true;
-        self.lease_until = None;
-        let running: Vec<Subject> = self.running().cloned().collect();
-        let ends = running.into_iter().filter_map(|subject| {
-            let exit = self.end_process(&subject, Ended::Rebooted, EndedBy::Itself, now)?;
-            Some((subject, exit))
+        self.supervisor.lease_until = None;
+        self.supervisor.is_up = true;
+        let wall = self.clock.wall(now);
+        let running: Vec<Keyed> = self.supervisor.running().cloned().collect();
+        let ends = running.into_iter().filter_map(|key| {
+            let exit = self.supervisor.end(&key, Ended::Rebooted, EndedBy::Itself, wall)?;
+            Some((key, exit))
         });
         ends.collect()
     }
 
-    /// Tells the agent something and keeps its journal; what else is to be done is returned.
+    /// Tells the agent something: what is urgent is returned, the rest of the step waits until its records are safe.
     pub(crate) fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
-        let moment = self.moment(now);
+        let moment = self.clock.moment(now);
         let Some(agent) = &mut self.agent else { return Vec::new() };
+        let is_news = matches!(input, Input::Supervised(_));
         let done = agent.handle(input, moment);
-        let mut effects = Vec::new();
+        let (mut urgent, mut turn) = (Vec::new(), Turn { records: Vec::new(), effects: Vec::new() });
+        let mut tells_lease = is_news;
         for effect in done {
             if let Effect::Append(record) = effect {
-                if let Record::Lease(until) = &record {
-                    self.lease_until = until.map(|until| self.when(until));
-                }
-                self.journal.push(record);
+                tells_lease |= matches!(record, Record::Lease(Some(_)));
+                turn.records.push(record);
+            } else if effect.is_urgent() {
+                urgent.push(effect);
             } else {
-                effects.push(effect);
+                turn.effects.push(effect);
             }
         }
-        effects
+        if tells_lease {
+            self.tell_lease();
+        }
+        if !turn.records.is_empty() || !turn.effects.is_empty() {
+            self.journal.wait(turn);
+        }
+        urgent
+    }
+
+    /// The agent dies now, if that was to be: where in its turn.
+    pub(crate) fn dies_now(&mut self) -> Option<Death> {
+        match &mut self.dies {
+            Some((0, death)) => Some(*death),
+            Some((turns, _)) => {
+                *turns -= 1;
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// Tells the supervisor until when processes may run.
+    fn tell_lease(&mut self) {
+        let until = self.agent.as_ref().and_then(|agent| agent.ledger().lease_until());
+        if let Some(until) = until
+            && self.hears()
+        {
+            self.supervisor.lease_until = Some(self.clock.when(until));
+        }
+    }
+
+    /// Whether nothing that the agent decides can become safe.
+    pub(crate) fn is_stuck(&self, now: Timestamp) -> bool {
+        now < self.full_until && now >= self.reserve_until
+    }
+
+    /// Whether the supervisor hears the agent.
+    pub(crate) const fn hears(&self) -> bool {
+        self.supervisor.is_up && self.supervisor.is_heard
+    }
+
+    /// The command that the agent means by a subject, if it still holds it and is heard.
+    pub(crate) fn asks_about(&self, subject: &Subject) -> Option<Keyed> {
+        let incarnation = self.incarnation_of(subject)?;
+        self.hears().then(|| Keyed { subject: subject.clone(), incarnation })
+    }
+
+    fn incarnation_of(&self, subject: &Subject) -> Option<u64> {
+        match subject {
+            Subject::Attempt(attempt) => Some(self.agent.as_ref()?.ledger().attempt(attempt)?.incarnation()),
+            Subject::StartTask { .. } => Some(0),
+        }
+    }
+
+    /// Whether the agent holds this command under its name.
+    pub(crate) fn holds(&self, key: &Keyed) -> bool {
+        self.incarnation_of(&key.subject) == Some(key.incarnation)
+    }
+
+    /// What the supervisor says that it holds, as the agent is told of it: the end of what has ended follows by itself.
+    pub(crate) fn held(&self) -> Input {
+        let known = self.supervisor.processes.iter().filter(|(key, _)| self.holds(key));
+        let held = known.map(|(key, process)| Supervised {
+            subject: key.subject.clone(),
+            state: SupervisedState::Running(match process {
+                Process::Running { start, .. } => *start,
+                Process::Exited(exit) => exit.start_time.unwrap_or(exit.end_time),
+            }),
+        });
+        Input::Supervised(held.collect())
     }
 
     /// What the agent's own recount finds.
@@ -181,79 +265,17 @@ impl Machine {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        let agent = self.agent.as_ref().and_then(Agent::next_deadline);
-        let agent = agent.map(|(at, _)| self.when(at));
-        let lease = self.lease_until.filter(|_| self.running().any(is_attempt));
-        let limits = self.processes.values().filter_map(|process| match process {
-            Process::Running { until, .. } => *until,
-            Process::Exited(_) => None,
-        });
-        agent.into_iter().chain(lease).chain(limits.min()).min()
+        self.agent_deadline().into_iter().chain(self.supervisor.next_deadline()).min()
+    }
+
+    /// When the agent is to be woken; never while it is stopped.
+    pub(crate) fn agent_deadline(&self) -> Option<Timestamp> {
+        let agent = self.agent.as_ref().filter(|_| self.frozen.is_none() && self.is_up())?;
+        agent.next_deadline().map(|(at, _)| self.clock.when(at))
     }
 
     /// Whether a process that the supervisor does not know of cannot be started now.
-    pub(crate) fn refuses(&self, subject: &Subject, now: Timestamp) -> bool {
-        now < self.sick_until && !self.processes.contains_key(subject)
-    }
-
-    /// Starts a process, unless the supervisor knows of it: then this was asked before.
-    pub(crate) fn launch(&mut self, subject: &Subject, wall_clock: Option<Duration>, now: Timestamp) -> bool {
-        if self.processes.contains_key(subject) {
-            return false;
-        }
-        let until = wall_clock.map(|limit| now.after(limit));
-        self.processes.insert(subject.clone(), Process::Running { since: now, until });
-        true
-    }
-
-    /// Sets another wall-clock limit, counted from the start of the process.
-    pub(crate) fn limit(&mut self, subject: &Subject, wall_clock: Option<Duration>) {
-        if let Some(Process::Running { since, until }) = self.processes.get_mut(subject) {
-            *until = wall_clock.map(|limit| since.after(limit));
-        }
-    }
-
-    /// The processes that the supervisor ends now, and why.
-    pub(crate) fn overdue(&self, now: Timestamp) -> Vec<(Subject, EndedBy)> {
-        let lease_over = self.lease_until.is_some_and(|at| at <= now);
-        let due = self.processes.iter().filter_map(|(subject, process)| match process {
-            Process::Running { .. } if lease_over && is_attempt(subject) => {
-                Some((subject.clone(), EndedBy::LeaseEnded))
-            }
-            Process::Running { until: Some(until), .. } if *until <= now => {
-                Some((subject.clone(), EndedBy::WallClock))
-            }
-            Process::Running { .. } | Process::Exited(_) => None,
-        });
-        due.collect()
-    }
-
-    /// Ends a process, if it still runs; its exit record.
-    pub(crate) fn end_process(
-        &mut self,
-        subject: &Subject,
-        ended: Ended,
-        by: EndedBy,
-        now: Timestamp,
-    ) -> Option<Exit> {
-        let Some(Process::Running { since, .. }) = self.processes.get(subject) else { return None };
-        let exit = Exit {
-            ended,
-            by,
-            start_time: Some(*since),
-            end_time: now,
-            usage: Usage::default(),
-            oom_kills: u64::from(by == EndedBy::OutOfMemory),
-            refused_processes: 0,
-        };
-        self.processes.insert(subject.clone(), Process::Exited(exit.clone()));
-        Some(exit)
-    }
-
-    pub(crate) fn running(&self) -> impl Iterator<Item = &Subject> {
-        self.processes.iter().filter_map(|(subject, process)| match process {
-            Process::Running { .. } => Some(subject),
-            Process::Exited(_) => None,
-        })
+    pub(crate) fn refuses(&self, key: &Keyed, now: Timestamp) -> bool {
+        now < self.sick_until && !self.supervisor.processes.contains_key(key)
     }
 }

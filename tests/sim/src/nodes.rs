@@ -6,9 +6,9 @@ use crate::book::{Book, Stand};
 use crate::broken::{Kept, broken, promise};
 use crate::oracle::Oracle;
 use muster_controller_core::record::{NodeRow, Probation};
+use muster_model::AttemptId;
 use muster_model::node::NodeError;
 use muster_model::state::{DrainOption, NodeState, SchedulingState};
-use muster_model::{AttemptId, Timestamp};
 
 /// A task has been placed: its node takes tasks, and only this one if it is being tried.
 pub(crate) fn placed(book: &Book, oracle: &Oracle, attempt: &AttemptId, stand: &Stand) -> Kept {
@@ -21,11 +21,15 @@ pub(crate) fn placed(book: &Book, oracle: &Oracle, attempt: &AttemptId, stand: &
         && row.errors.is_empty()
         && row.probation.until.is_none();
     promise("nothing is placed on a closed node", open, || format!("{attempt} is placed on {row:?}"))?;
-    let Some(since) = tried_since(&row.probation) else { return Ok(()) };
+    if !is_tried(&row.probation) {
+        return Ok(());
+    }
+    // A controller that was started since then may count from another time.
+    let Some(since) = oracle.struck.get(&row.id).copied() else { return Ok(()) };
     let here = |number: u32, node: &Stand| node.placed && node.node == stand.node && node.attempt == number;
     let newer = oracle.grants.iter().filter(|(other, grant)| {
         let known = book.task(&other.task_key());
-        grant.at >= since && known.is_some_and(|known| here(other.number, &known.stand))
+        grant.step >= since && known.is_some_and(|known| here(other.number, &known.stand))
     });
     let others: Vec<_> = newer.map(|(other, _)| other).filter(|other| *other != attempt).collect();
     promise("a node is tried with one task at a time", others.is_empty(), || {
@@ -33,15 +37,17 @@ pub(crate) fn placed(book: &Book, oracle: &Oracle, attempt: &AttemptId, stand: &
     })
 }
 
-/// Since when a node that is being tried has been known for failing.
-fn tried_since(probation: &Probation) -> Option<Timestamp> {
-    let error = probation.error.as_ref().filter(|_| probation.strikes > 0 && probation.until.is_none());
-    error.map(|error| error.time)
+/// Whether a node is being tried after it was found to fail.
+const fn is_tried(probation: &Probation) -> bool {
+    probation.error.is_some() && probation.strikes > 0 && probation.until.is_none()
 }
 
 /// Notes what has become of nodes in one step.
 pub(crate) fn watch(book: &Book, oracle: &mut Oracle) {
     for (before, after) in &book.node_changes {
+        if before.probation.error != after.probation.error {
+            oracle.struck.insert(after.id.clone(), book.steps);
+        }
         for what in changes(before, after) {
             oracle.saw(what);
         }
@@ -53,7 +59,7 @@ fn changes(before: &NodeRow, after: &NodeRow) -> impl Iterator<Item = &'static s
     let option = |row: &NodeRow| row.drain.map(|drain| drain.option);
     let timed_out = before.drain.is_some_and(|drain| drain.deadline.is_some())
         && after.drain.is_some_and(|drain| drain.deadline.is_none());
-    let was_tried = tried_since(&before.probation).is_some();
+    let was_tried = is_tried(&before.probation);
     let seen = [
         (before.drain.is_some() && after.drain.is_none(), "a node is drained"),
         (option(after) == Some(DrainOption::TaskCompletion), "a node waits for its tasks to end"),

@@ -3,10 +3,10 @@
 //! It is told of every process that starts and ends, and of what was granted to each attempt when it was placed. What the
 //! records say otherwise is only compared with what happened, never believed (`judge`).
 
-use crate::book::{Book, Known, KnownJob};
-use crate::broken::{Kept, broken, promise};
+use crate::book::{Book, Change, Known, KnownJob, Stand};
+use crate::broken::{Broken, Kept, broken, promise};
+use crate::loss::Losses;
 use crate::machine::capacity;
-use crate::names::pool_of;
 use crate::translate::SLOTS;
 use muster_agent_core::input::{Ended, EndedBy};
 use muster_model::spec::RetryLimit;
@@ -30,6 +30,8 @@ pub(crate) struct Grant {
     /// The job's max_parallel_tasks at that time.
     pub(crate) parallel: Option<u32>,
     pub(crate) at: Timestamp,
+    /// In which of all steps.
+    pub(crate) step: u64,
     /// The shortest wall-clock limit that it has had.
     pub(crate) wall_least: Option<Duration>,
     /// When its limits last changed.
@@ -52,6 +54,14 @@ pub(crate) struct Place<'a> {
     pub(crate) machine: usize,
     pub(crate) node: &'a NodeId,
     pub(crate) boot: u32,
+    pub(crate) pool: u8,
+}
+
+/// A process that was started, for those who find its mark.
+#[derive(Debug, Clone)]
+pub(crate) struct Wrote {
+    pub(crate) attempt: AttemptId,
+    pub(crate) node: NodeId,
 }
 
 /// How often a task may start and has.
@@ -79,6 +89,12 @@ pub(crate) struct Oracle {
     released: BTreeSet<(usize, u64)>,
     starts: BTreeMap<(u64, TaskId), Starts>,
     pub(crate) starts_in_all: u32,
+    /// Every process that was started, by its mark.
+    wrote: Vec<Wrote>,
+    /// In which of all steps a node was last found to fail.
+    pub(crate) struck: BTreeMap<NodeId, u64>,
+    /// What may go because somebody asked for it.
+    pub(crate) losses: Losses,
     /// What was seen to happen, and how often: a promise about what never happens is worth nothing.
     pub(crate) seen: BTreeMap<&'static str, u32>,
 }
@@ -111,7 +127,34 @@ impl Oracle {
         })
     }
 
-    /// A process was started.
+    /// The process of this mark.
+    pub(crate) fn who(&self, mark: u32) -> Option<Wrote> {
+        self.wrote.get(usize::try_from(mark).ok()?).cloned()
+    }
+
+    /// The fencing proof: of what a step counts as over, nothing runs any more, on any machine.
+    pub(crate) fn over_does_not_run(&self, changes: &[Change]) -> Kept {
+        for change in changes {
+            let Some(before) = change.before.as_ref().filter(|before| before.placed) else { continue };
+            let goes_on = |after: &Stand| after.placed && after.attempt == before.attempt;
+            if change.after.as_ref().is_some_and(goes_on) {
+                continue;
+            }
+            let TaskKey { job, task } = change.key.clone();
+            let over = AttemptId { job, task, number: before.attempt };
+            let alive = self.live.keys().find(|(_, attempt)| *attempt == over);
+            promise("what is over does not run", alive.is_none(), || {
+                format!(
+                    "{over} runs on machine {:?} and counts as over: {:?}",
+                    alive.map(|(at, _)| at),
+                    change.after
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A process was started; its mark.
     pub(crate) fn started(
         &mut self,
         book: &Book,
@@ -119,24 +162,27 @@ impl Oracle {
         attempt: &AttemptId,
         gpus: &[u32],
         now: Timestamp,
-    ) -> Kept {
+    ) -> Result<u32, Broken> {
         let job = book.jobs.get(&attempt.job);
         let job =
             job.ok_or_else(|| broken("only what exists runs", format!("{attempt} runs and has no job")))?;
         let kind = kind_of(job, &attempt.task);
-        self.starts_in_all += 1;
         self.alone(place.machine, attempt, kind)?;
+        let mark = self.starts_in_all;
+        self.starts_in_all += 1;
+        self.wrote.push(Wrote { attempt: attempt.clone(), node: place.node.clone() });
         let live = Live { life: job.life, kind, gpus: gpus.to_vec(), since: now };
         self.live.insert((place.machine, attempt.clone()), live);
         match kind {
-            Kind::Task => self.task_started(book, job, place, attempt),
+            Kind::Task => self.task_started(book, job, place, attempt)?,
             Kind::Preparation => promise(
                 "nothing is prepared after its release",
                 !self.is_released(place.machine, job),
                 || format!("{attempt} starts on machine {} after the release there", place.machine),
-            ),
-            Kind::Release => self.release_started(job, place.machine, attempt),
+            )?,
+            Kind::Release => self.release_started(job, place.machine, attempt)?,
         }
+        Ok(mark)
     }
 
     /// No other attempt of the same task is alive; of a preparation or release, none on the same machine.
@@ -167,7 +213,7 @@ impl Oracle {
         promise("only the current attempt runs", is_current, || {
             format!("{attempt} starts on {}, but clients read {:?}", place.node, known.map(|k| &k.stand))
         })?;
-        let ready = pool_of(machine) == 0 || self.started_up.contains(&(machine, place.boot));
+        let ready = place.pool == 0 || self.started_up.contains(&(machine, place.boot));
         promise("a task runs only after the start task", ready, || {
             format!("{attempt} starts on {} in boot {}", place.node, place.boot)
         })?;
@@ -338,7 +384,8 @@ impl Oracle {
                 if by == EndedBy::WallClock {
                     let grant = self.grants.get(attempt);
                     let in_time = grant.is_some_and(|grant| {
-                        grant.wall_least.is_some_and(|least| now.since(grant.at) >= least)
+                        // A clock runs 1 % fast at most.
+                        grant.wall_least.is_some_and(|least| now.since(grant.at) >= least.mul_f64(0.989))
                     });
                     promise("no wall clock runs fast", in_time, || {
                         format!(

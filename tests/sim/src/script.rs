@@ -5,6 +5,7 @@
 
 use crate::chance::Chance;
 use crate::names::{JOBS, MACHINES, PLAIN_TASKS, SWEEPS, TASK_NAMES};
+use crate::plight::{self, Fault};
 use muster_model::Timestamp;
 use muster_model::state::DrainOption;
 use std::time::Duration;
@@ -12,7 +13,6 @@ use std::time::Duration;
 /// Wishes and faults come until then; after that everything must come to its end.
 pub(crate) const CALM_AFTER: Duration = Duration::from_secs(240);
 const WISHES: u64 = 100;
-const FAULTS: u64 = 20;
 
 /// What a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,25 +102,6 @@ pub(crate) enum SweepWish {
     Delete,
 }
 
-/// What breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// kill -9 of the controller.
-    Controller,
-    /// kill -9 of an agent.
-    Agent(usize),
-    /// A machine does not reach the controller, often for longer than its lease.
-    Partition(usize),
-    /// A session breaks.
-    Cut(usize),
-    /// A machine is booted anew.
-    Reboot(usize),
-    /// A machine has something to complain about for a while.
-    Unwell(usize),
-    /// A machine cannot start processes for a while.
-    Sick(usize),
-}
-
 /// One thing that happens by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Happening {
@@ -168,25 +149,12 @@ pub(crate) fn script(seed: u64) -> Script {
             script.push((at, Happening::Wish { wish, stale: false }));
         }
     }
-    for _ in 0..chance.below(FAULTS) {
-        script.push((moment(chance, 3_000_000), Happening::Fault(fault(chance))));
+    for _ in 0..plight::how_many(chance) {
+        script.push((moment(chance, 3_000_000), Happening::Fault(plight::draw(chance))));
     }
     script.retain(|(at, _)| *at < Timestamp::EPOCH.after(CALM_AFTER));
     script.sort_by_key(|(at, _)| *at);
     script
-}
-
-fn fault(chance: &mut Chance) -> Fault {
-    let machine = usize::from(chance.byte_below(MACHINES as u64));
-    match chance.below(12) {
-        0 | 1 => Fault::Controller,
-        2 => Fault::Agent(machine),
-        3 => Fault::Partition(machine),
-        4 | 5 => Fault::Cut(machine),
-        6 | 7 => Fault::Unwell(machine),
-        8 | 9 => Fault::Sick(machine),
-        _ => Fault::Reboot(machine),
-    }
 }
 
 fn wish(chance: &mut Chance) -> Wish {

@@ -1,15 +1,15 @@
 //! Runs a seed to its end and, when a promise is broken, tells the shortest story that still breaks it.
 //!
-//! A story is a seed and the lines of its script that are told. Everything else is drawn from the seed, so the same story
-//! always goes the same way.
+//! A story is a seed, the fault that is planted if one is, and the lines of its script that are told. Everything else is drawn
+//! from the seed, so the same story always goes the same way, to the byte. What of it is printed is decided in `tale`.
 
-use crate::broken::{Broken, Kept, broken};
+use crate::broken::{Broken, broken};
+use crate::planted::Planted;
+use crate::quiet::quietly;
 use crate::rest;
-use crate::script::{CALM_AFTER, Happening, Script, script};
-use crate::words;
-use crate::world::{Event, World};
-use muster_agent_core::Input as AgentInput;
-use muster_controller_core::input::Input;
+use crate::script::{CALM_AFTER, Script, script};
+use crate::tale;
+use crate::world::World;
 use muster_model::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use std::time::Duration;
 const END: Duration = Duration::from_secs(4_000);
 /// Sessions and agents are back by then.
 const ALL_BACK: Duration = Duration::from_secs(100);
-/// How many lines of a shrunk story are told.
-const LINES_TOLD: usize = 120;
 /// How many events pass between two looks at whether the world is at rest.
 const LOOK_EVERY: u64 = 64;
+/// Most runs that the shortening of one story may take: a few seconds, and what is left then is told.
+const RUNS_MAX: u32 = 1_500;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -40,96 +40,134 @@ pub struct Story {
     pub tasks: usize,
     /// What was seen to happen, and how often.
     pub seen: BTreeMap<&'static str, u32>,
-    /// Why it failed, and, once told, what happened before; `None` if every promise was kept.
-    pub failure: Option<String>,
+    /// What went wrong; `None` if every promise was kept.
+    pub failure: Option<Failure>,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The promise that was broken.
+    pub promise: &'static str,
+    /// What was seen.
+    pub seen: String,
+    /// What happened before, if that was told.
+    pub tale: Option<String>,
 }
 
 /// Runs one seed to its end; a failure is told as a story.
 #[must_use]
 pub fn simulate(seed: u64) -> Story {
-    let script = script(seed);
-    let (mut story, failed) = run(seed, &script, None);
-    if let Some(broken) = failed {
-        story.failure = Some(tell(seed, script, &broken));
-    }
-    story
+    told(seed, None)
 }
 
 /// Runs one seed to its end; of a failure only the promise is told.
 #[must_use]
 pub fn glance(seed: u64) -> Story {
-    let (mut story, failed) = run(seed, &script(seed), None);
-    story.failure = failed.map(|broken| broken.to_string());
+    glanced(seed, None)
+}
+
+/// As [`simulate`], with a fault planted.
+#[cfg(feature = "planted")]
+#[must_use]
+pub fn simulate_planted(seed: u64, planted: Planted) -> Story {
+    told(seed, Some(planted))
+}
+
+/// As [`glance`], with a fault planted.
+#[cfg(feature = "planted")]
+#[must_use]
+pub fn glance_planted(seed: u64, planted: Planted) -> Story {
+    glanced(seed, Some(planted))
+}
+
+fn glanced(seed: u64, planted: Option<Planted>) -> Story {
+    let (mut story, failed) = run(seed, planted, &script(seed), None);
+    story.failure = failed.map(|Broken { promise, seen }| {
+        let seen = tale::plain(&seen);
+        Failure { promise, seen, tale: None }
+    });
+    story
+}
+
+fn told(seed: u64, planted: Option<Planted>) -> Story {
+    let script = script(seed);
+    let (mut story, failed) = run(seed, planted, &script, None);
+    story.failure = failed.map(|first| {
+        let (script, Broken { promise, seen }) = shortest(seed, planted, script, first);
+        let (seen, mut log) = (tale::plain(&seen), Vec::new());
+        drop(run(seed, planted, &script, Some(&mut log)));
+        let tale = tale::told(seed, planted, &script, &log, &seen);
+        Failure { promise, seen, tale: Some(tale) }
+    });
     story
 }
 
 /// Runs a script to its end; into `log` goes what happens.
-fn run(seed: u64, script: &Script, log: Option<&mut Vec<String>>) -> (Story, Option<Broken>) {
-    let seen = BTreeMap::new();
-    let mut story =
-        Story { seed, events: 0, starts: 0, faults: 0, refused: 0, tasks: 0, seen, failure: None };
-    let mut world = match World::new(seed, script.clone(), log.is_some()) {
-        Ok(world) => world,
-        Err(broken) => return (story, Some(broken)),
-    };
-    let failed = loop {
-        match world.is_over() {
-            Ok(true) => break None,
-            Ok(false) => {}
-            Err(broken) => break Some(broken),
+fn run(
+    seed: u64,
+    planted: Option<Planted>,
+    script: &Script,
+    log: Option<&mut Vec<String>>,
+) -> (Story, Option<Broken>) {
+    quietly(|| {
+        let seen = BTreeMap::new();
+        let mut story =
+            Story { seed, events: 0, starts: 0, faults: 0, refused: 0, tasks: 0, seen, failure: None };
+        let mut world = match World::new(seed, script.clone(), planted, log.is_some()) {
+            Ok(world) => world,
+            Err(broken) => return (story, Some(broken)),
+        };
+        let failed = to_the_end(&mut world, &mut story.events);
+        story.starts = world.oracle.starts_in_all;
+        story.faults = world.faults;
+        story.refused = world.refused;
+        world.note_ends();
+        story.tasks = world.book.jobs.values().map(|job| job.tasks.len()).sum();
+        story.seen = std::mem::take(&mut world.oracle.seen);
+        if let (Some(log), Some(lines)) = (log, world.log) {
+            *log = lines;
         }
-        story.events += 1;
-        if let Err(broken) = world.step(story.events) {
-            break Some(broken);
-        }
-    };
-    story.starts = world.oracle.starts_in_all;
-    story.faults = world.faults;
-    story.refused = world.refused;
-    for job in world.book.jobs.values() {
-        match job.reason.as_deref() {
-            Some("JMComplete") => world.oracle.saw("a manager takes its job along"),
-            Some("TaskFailed") => world.oracle.saw("a failed task ends its job"),
-            Some("MaxWallClockTimeExpiry") => world.oracle.saw("a wall clock ends a job"),
-            Some("AllTasksComplete") => world.oracle.saw("a job ends with its last task"),
-            Some(_) | None => {}
-        }
-    }
-    story.tasks = world.book.jobs.values().map(|job| job.tasks.len()).sum();
-    story.seen = std::mem::take(&mut world.oracle.seen);
-    if let (Some(log), Some(lines)) = (log, world.log) {
-        *log = lines;
-    }
-    (story, failed)
+        (story, failed)
+    })
 }
 
-/// Leaves out of a script what the failure does not need, and tells what happens then.
-fn tell(seed: u64, mut script: Script, first: &Broken) -> String {
-    let mut last = first.clone();
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let mut length = script.len().div_ceil(2).max(1);
+fn to_the_end(world: &mut World, events: &mut u64) -> Option<Broken> {
     loop {
-        let mut from = 0;
-        while from < script.len() {
+        match world.is_over() {
+            Ok(true) => return None,
+            Ok(false) => {}
+            Err(broken) => return Some(broken),
+        }
+        *events += 1;
+        if let Err(broken) = world.step(*events) {
+            return Some(broken);
+        }
+    }
+}
+
+/// Leaves out of a script what the failure does not need: halves first, then ever smaller parts, single lines until none can
+/// go any more.
+fn shortest(seed: u64, planted: Option<Planted>, mut script: Script, first: Broken) -> (Script, Broken) {
+    let mut last = first;
+    let mut length = script.len().div_ceil(2).max(1);
+    let mut runs = 0;
+    loop {
+        let (mut from, before) = (0, script.len());
+        while from < script.len() && runs < RUNS_MAX {
             let mut shorter = script.clone();
             drop(shorter.drain(from..(from + length).min(script.len())));
-            match run(seed, &shorter, None) {
-                (_, Some(broken)) if broken.promise == first.promise => (script, last) = (shorter, broken),
+            runs += 1;
+            match run(seed, planted, &shorter, None) {
+                (_, Some(broken)) if broken.promise == last.promise => (script, last) = (shorter, broken),
                 (_, Some(_) | None) => from += length,
             }
         }
-        if length == 1 {
-            break;
+        if length == 1 && (script.len() == before || runs >= RUNS_MAX) {
+            return (script, last);
         }
         length = length.div_ceil(2);
     }
-    let mut log = Vec::new();
-    drop(run(seed, &script, Some(&mut log)));
-    std::panic::set_hook(hook);
-    let kept = script.len();
-    let lines = log.split_off(log.len().saturating_sub(LINES_TOLD)).join("\n  ");
-    format!("{last}\nthe shortest story that breaks it has {kept} lines of its script:\n  {lines}\n{last}")
 }
 
 impl World {
@@ -153,63 +191,16 @@ impl World {
         }
     }
 
-    fn step(&mut self, events: u64) -> Kept {
-        let Some(event) = self.next() else {
-            return Err(broken("everything comes to rest", "nothing will ever happen again"));
-        };
-        self.dispatch(event)?;
-        let machine = usize::try_from(events).unwrap_or(0) % self.machines.len();
-        self.machines[machine].check().map_err(|words| broken("the agent's own recount", words))
-    }
-
-    fn dispatch(&mut self, event: Event) -> Kept {
-        if self.log.is_some()
-            && let Some(words) = words::event(&event)
-        {
-            self.say(|| words);
-        }
-        match event {
-            Event::ToController { machine, session, message } => self.hear(machine, session, message),
-            Event::ToAgent { machine, session, message } => self.deliver(machine, session, message),
-            Event::Answer { machine, incarnation, input } => {
-                if self.machines[machine].incarnation == incarnation && self.machines[machine].is_up() {
-                    return self.tell_agent(machine, *input);
-                }
-                Ok(())
-            }
-            Event::ProcessEnds { machine, boot, subject, ended, by } => {
-                if self.machines[machine].boot == boot {
-                    return self.end_process(machine, &subject, ended, by);
-                }
-                Ok(())
-            }
-            Event::Connect { machine } => self.connect(machine),
-            Event::StartAgent { machine } => self.start_agent(machine),
-            Event::Recovers { machine, code } => self.recovers(machine, code),
-            Event::StartController if self.controller.is_up() => Ok(()),
-            Event::StartController => self.controller.start(self.now),
-            Event::Happens(line) => match self.script[line].1 {
-                Happening::Wish { wish, stale } => self.wish(wish, stale),
-                Happening::Fault(fault) => self.breaks(fault),
-            },
-            Event::Close => self.close(),
-            Event::Look => self.look(),
-        }
-    }
-
-    /// Wakes every core whose deadline has come, and lets the supervisors do what is due.
-    fn look(&mut self) -> Kept {
-        if self.controller.next_deadline().is_some_and(|at| at <= self.now) {
-            self.tell_controller(Input::DeadlinePassed)?;
-        }
-        for machine in 0..self.machines.len() {
-            for (subject, by) in self.machines[machine].overdue(self.now) {
-                self.end_process(machine, &subject, muster_agent_core::input::Ended::Signaled(9), by)?;
-            }
-            if self.machines[machine].next_deadline().is_some_and(|at| at <= self.now) {
-                self.tell_agent(machine, AgentInput::DeadlinePassed)?;
+    /// Notes why jobs have ended.
+    fn note_ends(&mut self) {
+        for job in self.book.jobs.values() {
+            match job.reason.as_deref() {
+                Some("JMComplete") => self.oracle.saw("a manager takes its job along"),
+                Some("TaskFailed") => self.oracle.saw("a failed task ends its job"),
+                Some("MaxWallClockTimeExpiry") => self.oracle.saw("a wall clock ends a job"),
+                Some("AllTasksComplete") => self.oracle.saw("a job ends with its last task"),
+                Some(_) | None => {}
             }
         }
-        Ok(())
     }
 }

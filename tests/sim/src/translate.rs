@@ -38,6 +38,7 @@ pub(crate) fn to_controller(
         AgentMessage::Hello(hello) => NodeInput::Connected(Box::new(Connected {
             node,
             session,
+            connection: session,
             facts,
             held: hello.held.into_iter().map(held).collect(),
             start_task: hello.start_task,

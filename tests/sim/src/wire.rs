@@ -1,58 +1,148 @@
-//! Messages and processes: what the shells around both cores do with their effects.
+//! Sessions: what the shells around both cores do with messages, and with streams that break.
 //!
-//! Whatever the controller commits is taken into the book and judged before anybody hears of it; whatever starts or ends is
-//! told to the oracle before its agent hears of it.
+//! Each end of a session is closed by itself: because the other end said so, because its own keepalive heard nothing, or
+//! because a core wants it. What was sent before comes all the same, as far as the network lets it (`network`).
 
 use crate::broken::{Kept, broken};
-use crate::controller::Answer;
-use crate::fate::{self, Fate};
-use crate::judge::judge;
-use crate::names::{account, pool_of};
-use crate::oracle::Place;
+use crate::engine::Asked;
+use crate::event::Event;
+use crate::names::account;
+use crate::network::{Load, Way};
 use crate::translate::{START_TASK, to_agent, to_controller};
-use crate::world::{Event, World};
+use crate::world::World;
+use muster_agent_core::Input as AgentInput;
 use muster_agent_core::effect::AgentMessage;
-use muster_agent_core::input::{Collected, ControllerMessage, Ended, EndedBy, Exit};
-use muster_agent_core::{Effect, Input as AgentInput, Subject};
+use muster_agent_core::input::ControllerMessage;
 use muster_controller_core::Settings;
-use muster_controller_core::effect::Effect as Said;
+use muster_controller_core::effect::Effect;
 use muster_controller_core::input::{Input, NodeInput, NodeKey};
-use muster_model::{Cause, FailureInfo};
+use muster_controller_core::reject::Reject;
+use muster_controller_core::reply::Reply;
+use muster_model::Timestamp;
 use std::time::Duration;
 
+/// What is under way for so long may be given up before it arrives.
+const STALL: Duration = Duration::from_secs(2);
+
+/// How a node names the session with which it tells itself to leave.
+const OWN_WORD: u64 = u64::MAX;
+
 impl World {
-    pub(crate) fn tell_controller(&mut self, input: Input) -> Kept {
-        let answer = self.controller.handle(input, self.now)?;
-        self.carry(answer)
+    /// Queues what goes into a session.
+    fn send(&mut self, session: u64, way: Way, load: Load) {
+        if let Some((at, load)) = self.network.send(session, way, self.now, load) {
+            self.arrives(at, session, way, load);
+            if at.since(self.now) > STALL {
+                self.will_notice_stall(session);
+            }
+        }
     }
 
-    /// Carries out what a step decided.
-    pub(crate) fn carry(&mut self, answer: Answer) -> Kept {
-        let changes = self.book.take(&answer.records);
-        judge(&self.book, &mut self.oracle, &changes, self.now)?;
-        for Said::ToNode { node, session, message } in answer.effects {
-            let Some(machine) = self.machines.iter().position(|machine| machine.id == node.node) else {
-                continue;
-            };
-            let start_task = (pool_of(machine) == 1).then_some(START_TASK);
-            let message =
-                to_agent(message, start_task, Settings::default().lease_ttl, self.controller.reader());
-            let message = message.map_err(|error| broken("what is recorded is read", error.to_string()))?;
-            self.send(session, Event::ToAgent { machine, session, message: message.map(Box::new) });
+    fn arrives(&mut self, at: Timestamp, session: u64, way: Way, load: Load) {
+        let Some(machine) = self.network.sessions.get(&session).map(|session| session.machine) else {
+            return;
+        };
+        let event = match (load, way) {
+            (Load::FromAgent(message), _) => Event::ToController { machine, session, message: Some(message) },
+            (Load::FromController(message), _) => Event::ToAgent { machine, session, message: Some(message) },
+            (Load::End, Way::Up) => Event::ToController { machine, session, message: None },
+            (Load::End, Way::Down) => Event::ToAgent { machine, session, message: None },
+        };
+        self.at(at, event);
+    }
+
+    /// Says to a node what the core wants said, if the session is open.
+    pub(crate) fn say_to_node(&mut self, effect: Effect) -> Kept {
+        let Effect::ToNode { session, message, .. } = effect;
+        let Some(open) = self.network.sessions.get(&session).filter(|open| open.controller) else {
+            return Ok(());
+        };
+        let pool = self.machines[open.machine].pool;
+        let start_task = (pool == 1).then_some(START_TASK);
+        let ttl = Settings::default().lease_ttl;
+        let message = to_agent(message, start_task, ttl, self.controller.reader());
+        match message.map_err(|error| broken("what is recorded is read", error.to_string()))? {
+            Some(message) => self.send(session, Way::Down, Load::FromController(Box::new(message))),
+            None => self.controller_closes(session),
         }
         Ok(())
     }
 
-    pub(crate) fn hear(&mut self, machine: usize, session: u64, message: AgentMessage) -> Kept {
-        let from = &self.machines[machine];
-        if !self.controller.is_up() || from.session != Some(session) {
-            return Ok(());
-        }
-        let input = to_controller(&from.id, session, message, from.facts());
-        self.tell_controller(Input::Node(input))
+    /// The controller's end of a session is closed.
+    fn controller_closes(&mut self, session: u64) {
+        self.send(session, Way::Down, Load::End);
+        self.network.close(session, false);
     }
 
+    /// The controller is gone, and its ends of all sessions with it.
+    pub(crate) fn controller_hangs_up(&mut self) {
+        let open: Vec<u64> = self.network.sessions.keys().copied().collect();
+        open.into_iter().for_each(|session| self.controller_closes(session));
+    }
+
+    /// The end of a session that the controller has is over: the core is told.
+    fn controller_loses(&mut self, machine: usize, session: u64) -> Kept {
+        if !self.network.close(session, false) || !self.controller.is_up() {
+            return Ok(());
+        }
+        let node = NodeKey { account: account(), node: self.machines[machine].id.clone() };
+        self.tell_controller(Input::Node(NodeInput::Disconnected { node, session }), Asked::Nobody)
+    }
+
+    /// Something arrives at the controller.
+    pub(crate) fn hear(&mut self, machine: usize, session: u64, message: Option<AgentMessage>) -> Kept {
+        if !self.controller.is_up() || !self.network.is_heard(session, Way::Up, self.now) {
+            return Ok(());
+        }
+        let Some(message) = message else {
+            self.send(session, Way::Down, Load::End);
+            return self.controller_loses(machine, session);
+        };
+        let from = &self.machines[machine];
+        let asked = match &message {
+            AgentMessage::Hello(_) => Asked::Session(session),
+            AgentMessage::Heartbeat { .. } | AgentMessage::Reports(_) => Asked::Nobody,
+        };
+        if asked != Asked::Nobody && from.session != Some(session) {
+            self.oracle.saw("a hello comes after its session was given up");
+        }
+        let input = to_controller(&from.id, session, message, from.facts());
+        self.tell_controller(Input::Node(input), asked)
+    }
+
+    /// What the core said to the first word of a session is known.
+    pub(crate) fn greeted(&mut self, session: u64, reply: &Result<Reply, Reject>) {
+        let Err(reject) = reply else { return };
+        let Some(machine) = self.network.sessions.get(&session).map(|session| session.machine) else {
+            return;
+        };
+        if matches!(reject, Reject::NodeUnknown(_)) {
+            let welcome = Load::FromController(Box::new(ControllerMessage::Leave));
+            self.say(|| format!("machine {machine} is a node no more"));
+            self.send(session, Way::Down, welcome);
+        }
+        self.controller_closes(session);
+    }
+
+    /// Something arrives at an agent.
     pub(crate) fn deliver(
+        &mut self,
+        machine: usize,
+        session: u64,
+        message: Option<Box<ControllerMessage>>,
+    ) -> Kept {
+        if !self.network.is_heard(session, Way::Down, self.now) {
+            return Ok(());
+        }
+        if let Some(waiting) = &mut self.machines[machine].frozen {
+            waiting.push(Event::ToAgent { machine, session, message });
+            return Ok(());
+        }
+        self.take_in(machine, session, message)
+    }
+
+    /// An agent reads what has arrived for it.
+    pub(crate) fn take_in(
         &mut self,
         machine: usize,
         session: u64,
@@ -61,174 +151,127 @@ impl World {
         if self.machines[machine].session != Some(session) {
             return Ok(());
         }
-        match message {
-            Some(message) => {
-                if let ControllerMessage::Assign(assigned) = &*message {
-                    for assignment in assigned {
-                        self.oracle.assigned(machine, &assignment.attempt, assignment.incarnation)?;
-                    }
-                }
-                self.tell_agent(machine, AgentInput::Controller { session, message: *message })
-            }
-            None => self.cut(machine, 1_000),
+        let Some(message) = message else { return self.agent_loses(machine, session) };
+        if matches!(*message, ControllerMessage::Leave) && !self.is_node(machine) {
+            // Nobody can tell it to leave any more.
+            self.agent_loses(machine, session)?;
+            self.tell_agent(machine, AgentInput::SessionOpened(OWN_WORD))?;
+            let message = ControllerMessage::Leave;
+            return self.tell_agent(machine, AgentInput::Controller { session: OWN_WORD, message });
         }
+        if let ControllerMessage::Assign(assigned) = &*message {
+            for assignment in assigned {
+                self.oracle.assigned(machine, &assignment.attempt, assignment.incarnation)?;
+            }
+        }
+        self.tell_agent(machine, AgentInput::Controller { session, message: *message })
     }
 
-    /// Breaks a session; the agent tries again after at most so many milliseconds. The controller may learn of it late.
-    pub(crate) fn cut(&mut self, machine: usize, millis_max: u64) -> Kept {
-        let Some(session) = self.machines[machine].session.take() else { return Ok(()) };
-        self.later(millis_max, Event::Connect { machine });
-        if self.controller.is_up() && self.chance.one_in(2) {
-            let node = NodeKey { account: account(), node: self.machines[machine].id.clone() };
-            self.tell_controller(Input::Node(NodeInput::Disconnected { node, session }))?;
+    fn is_node(&self, machine: usize) -> bool {
+        self.book.nodes.contains_key(&self.machines[machine].id)
+    }
+
+    /// An agent's end of a session is over: it is told, and tries again.
+    pub(crate) fn agent_loses(&mut self, machine: usize, session: u64) -> Kept {
+        if self.machines[machine].session != Some(session) {
+            return Ok(());
         }
+        self.hang_up(machine);
+        self.later(1_500, Event::Connect { machine });
         self.tell_agent(machine, AgentInput::SessionClosed(session))
     }
 
+    /// The agent's end of its session is closed; the other end hears of it after what was said before.
+    pub(crate) fn hang_up(&mut self, machine: usize) {
+        if let Some(session) = self.machines[machine].session.take() {
+            self.send(session, Way::Up, Load::End);
+            self.network.close(session, true);
+        }
+    }
+
+    /// What an agent wants said.
+    pub(crate) fn say_to_controller(&mut self, machine: usize, session: u64, message: AgentMessage) {
+        if self.machines[machine].session == Some(session) {
+            self.send(session, Way::Up, Load::FromAgent(message));
+        }
+    }
+
+    /// Keepalive: one end has heard nothing of the other for too long, if that is so.
+    pub(crate) fn notices(&mut self, machine: usize, session: u64, of_agent: bool) -> Kept {
+        let silent = self.network.is_silent(session, self.now);
+        if of_agent && let Some(waiting) = &mut self.machines[machine].frozen {
+            waiting.push(Event::Notices { machine, session, of_agent });
+            return Ok(());
+        }
+        match (silent || self.machines[machine].frozen.is_some(), of_agent) {
+            (false, _) => Ok(()),
+            (true, true) => self.agent_loses(machine, session),
+            (true, false) => {
+                self.send(session, Way::Down, Load::End);
+                self.controller_loses(machine, session)
+            }
+        }
+    }
+
+    /// One end of a session, or both, will find that it is stalled, if that lasts.
+    fn will_notice_stall(&mut self, session: u64) {
+        let Some(machine) = self.network.sessions.get(&session).map(|session| session.machine) else {
+            return;
+        };
+        for of_agent in [true, false] {
+            let at = self.now.after(Duration::from_millis(1_000 + self.chance.below(8_000)));
+            self.at(at, Event::Notices { machine, session, of_agent });
+        }
+    }
+
+    /// Both ends of the sessions of a machine will find out that they hear nothing, each by itself.
+    pub(crate) fn will_notice(&mut self, machine: usize, millis_min: u64, millis_more: u64) {
+        for session in self.network.of_machine(machine) {
+            for of_agent in [true, false] {
+                let millis = millis_min + self.chance.below(millis_more.max(1));
+                let at = self.now.after(Duration::from_millis(millis));
+                self.at(at, Event::Notices { machine, session, of_agent });
+            }
+        }
+    }
+
+    /// An agent tries to reach the controller.
     pub(crate) fn connect(&mut self, machine: usize) -> Kept {
-        if !self.machines[machine].is_up() || self.machines[machine].session.is_some() {
+        let on = &mut self.machines[machine];
+        if !on.is_up() || on.session.is_some() {
             return Ok(());
         }
-        if !self.controller.is_up() {
-            self.later(2_000, Event::Connect { machine });
+        if let Some(waiting) = &mut on.frozen {
+            waiting.push(Event::Connect { machine });
             return Ok(());
         }
-        let session = self.next_session;
-        self.next_session += 1;
+        let session = if self.controller.is_up() { self.network.open(machine) } else { None };
+        let Some(session) = session else {
+            self.later(3_000, Event::Connect { machine });
+            return Ok(());
+        };
         self.machines[machine].session = Some(session);
         self.tell_agent(machine, AgentInput::SessionOpened(session))
     }
 
-    pub(crate) fn start_agent(&mut self, machine: usize) -> Kept {
-        if self.machines[machine].is_up() || self.machines[machine].gone {
-            return Ok(());
+    /// The link of a machine is whole again: connections go on, or were reset.
+    pub(crate) fn heals(&mut self, machine: usize) {
+        if self.machines[machine].lost || self.machines[machine].is_exiled {
+            return;
         }
-        let effects = self.machines[machine].start(self.now);
-        self.later(500, Event::Connect { machine });
-        self.carry_out(machine, effects)
-    }
-
-    pub(crate) fn tell_agent(&mut self, machine: usize, input: AgentInput) -> Kept {
-        let effects = self.machines[machine].handle(input, self.now);
-        self.carry_out(machine, effects)
-    }
-
-    fn answer(&mut self, machine: usize, millis_max: u64, input: AgentInput) {
-        let incarnation = self.machines[machine].incarnation;
-        self.later(millis_max, Event::Answer { machine, incarnation, input: Box::new(input) });
-    }
-
-    fn carry_out(&mut self, machine: usize, effects: Vec<Effect>) -> Kept {
-        let seed = self.seed;
-        for effect in effects {
-            match effect {
-                Effect::Send { session, message } => {
-                    self.send(session, Event::ToController { machine, session, message });
-                }
-                Effect::CloseSession(session) if self.machines[machine].session == Some(session) => {
-                    self.cut(machine, 1_000)?;
-                }
-                Effect::Stage(subject) => {
-                    let outcome = match &subject {
-                        Subject::Attempt(attempt) => fate::staging(seed, attempt),
-                        Subject::StartTask { .. } => Ok(0),
-                    };
-                    self.answer(machine, 2_000, AgentInput::Staged { subject, outcome });
-                }
-                Effect::Launch { subject, wall_clock, gpus } => {
-                    self.launch(machine, subject, wall_clock, &gpus)?;
-                }
-                Effect::Limit { subject, wall_clock } => {
-                    self.oracle.saw("the wall clock of a running task changes");
-                    self.machines[machine].limit(&subject, wall_clock);
-                }
-                Effect::Kill { subject, .. } => {
-                    self.end_process(machine, &subject, Ended::Signaled(15), EndedBy::Requested)?;
-                }
-                Effect::AcknowledgeExit(subject) => {
-                    self.machines[machine].processes.remove(&subject);
-                }
-                Effect::Collect { subject, upload } => {
-                    let failure = match &subject {
-                        Subject::Attempt(attempt) if upload.is_some() => fate::upload(seed, attempt),
-                        Subject::Attempt(_) | Subject::StartTask { .. } => None,
-                    };
-                    let collected = Box::new(Collected { failure, ..Collected::default() });
-                    self.answer(machine, 1_000, AgentInput::Collected { subject, collected });
-                }
-                Effect::Restart { .. } => self.restart(machine)?,
-                Effect::Leave | Effect::Stopped => self.machines[machine].gone = true,
-                // Nothing waits for what these leave undone: cancelled work still answers.
-                Effect::CloseSession(_)
-                | Effect::Cancel(_)
-                | Effect::RemoveDirectories(_)
-                | Effect::Append(_) => {}
+        if self.chance.one_in(3) {
+            for session in self.network.of_machine(machine) {
+                self.network.reset(session, self.now);
             }
+            self.will_notice(machine, 10, 5_000);
         }
-        Ok(())
-    }
-
-    fn launch(
-        &mut self,
-        machine: usize,
-        subject: Subject,
-        wall_clock: Option<Duration>,
-        gpus: &[u32],
-    ) -> Kept {
-        if self.machines[machine].refuses(&subject, self.now) {
-            let failure = FailureInfo::new(Cause::Internal, "the machine is sick");
-            self.answer(machine, 50, AgentInput::Launched { subject, outcome: Err(failure) });
-            return Ok(());
+        let came = self.network.heal(machine, self.now);
+        if !came.is_empty() {
+            self.oracle.saw("what a cut link held comes late");
         }
-        if self.machines[machine].launch(&subject, wall_clock, self.now) {
-            self.say(|| {
-                format!("machine {machine}: {subject} starts, wall clock {wall_clock:?}, GPUs {gpus:?}")
-            });
-            let on = &self.machines[machine];
-            let place = Place { machine, node: &on.id, boot: on.boot };
-            let Fate { lasts, ended, by } = match &subject {
-                Subject::Attempt(attempt) => {
-                    self.oracle.started(&self.book, place, attempt, gpus, self.now)?;
-                    let grant = self.oracle.grants.get(attempt);
-                    let limited = grant.is_some_and(|grant| grant.resources.memory_bytes > 0);
-                    fate::process(self.seed, attempt, limited)
-                }
-                Subject::StartTask { run } => fate::start_task(self.seed, machine, *run, self.closed),
-            };
-            let boot = self.machines[machine].boot;
-            let ends = Event::ProcessEnds { machine, boot, subject: subject.clone(), ended, by };
-            self.at(self.now.after(lasts), ends);
+        for (at, session, way, load) in came {
+            self.arrives(at, session, way, load);
         }
-        self.answer(machine, 50, AgentInput::Launched { subject, outcome: Ok(self.now) });
-        Ok(())
-    }
-
-    pub(crate) fn end_process(
-        &mut self,
-        machine: usize,
-        subject: &Subject,
-        ended: Ended,
-        by: EndedBy,
-    ) -> Kept {
-        match self.machines[machine].end_process(subject, ended, by, self.now) {
-            Some(exit) => self.process_ended(machine, subject, exit),
-            None => Ok(()),
-        }
-    }
-
-    /// A process is over: the oracle knows at once, the agent if it lives.
-    pub(crate) fn process_ended(&mut self, machine: usize, subject: &Subject, exit: Exit) -> Kept {
-        self.say(|| format!("machine {machine}: {subject} ends, {:?} by {:?}", exit.ended, exit.by));
-        let on = &self.machines[machine];
-        let place = Place { machine, node: &on.id, boot: on.boot };
-        let end = (exit.ended, exit.by);
-        match subject {
-            Subject::Attempt(attempt) => self.oracle.ended(&self.book, place, attempt, end, self.now)?,
-            Subject::StartTask { .. } => self.oracle.start_task_ended(place, end),
-        }
-        if self.machines[machine].is_up() {
-            return self.tell_agent(machine, AgentInput::Exited { subject: subject.clone(), exit });
-        }
-        Ok(())
+        self.say(|| format!("machine {machine} reaches the controller again"));
     }
 }

@@ -9,9 +9,10 @@ use muster_agent_core::input::{Assignment, ControllerMessage};
 use muster_agent_core::report::{NumberedReport, Report};
 use muster_controller_core::input::Command;
 use muster_model::spec::{JobSpec, TaskConstraints, TaskSpec};
+use muster_model::state::{OnAllTasksComplete, OnDependencyFailure, OnTaskFailure};
 use std::fmt::Display;
 
-use crate::world::Event;
+use crate::event::Event;
 
 /// Things one after the other.
 fn list<T: Display>(things: impl IntoIterator<Item = T>) -> String {
@@ -21,7 +22,10 @@ fn list<T: Display>(things: impl IntoIterator<Item = T>) -> String {
 /// A line for an event; `None` for one that always happens, or that tells its story itself.
 pub(crate) fn event(event: &Event) -> Option<String> {
     match event {
-        Event::ToController { machine, message, .. } => {
+        Event::ToController { machine, message: None, .. } => {
+            Some(format!("the controller hears no more of machine {machine}"))
+        }
+        Event::ToController { machine, message: Some(message), .. } => {
             from_agent(message).map(|words| format!("machine {machine} says {words}"))
         }
         Event::ToAgent { machine, message: Some(message), .. } => {
@@ -41,6 +45,7 @@ pub(crate) fn event(event: &Event) -> Option<String> {
             | AgentInput::Exited { .. }
             | AgentInput::Collected { .. }
             | AgentInput::Health(_)
+            | AgentInput::Journal { .. }
             | AgentInput::OverDisk { .. }
             | AgentInput::FreeDisk
             | AgentInput::DeadlinePassed
@@ -49,7 +54,24 @@ pub(crate) fn event(event: &Event) -> Option<String> {
         Event::StartAgent { machine } => Some(format!("machine {machine}: the agent starts")),
         Event::StartController => Some("the controller starts".to_owned()),
         Event::Recovers { machine, code } => Some(format!("machine {machine} has no more {code}")),
+        Event::Joined { machine, node } => Some(format!("machine {machine} has joined as {node}")),
+        Event::StartSupervisor { machine, .. } => Some(format!("machine {machine}: the supervisor starts")),
         Event::Connect { .. }
+        | Event::Notices { .. }
+        | Event::Reattach { .. }
+        | Event::Written { .. }
+        | Event::Room { .. }
+        | Event::Thaws { .. }
+        | Event::Heals { .. }
+        | Event::Joins { .. }
+        | Event::JoinArrives { .. }
+        | Event::Committed { .. }
+        | Event::Asks(_)
+        | Event::Request(_)
+        | Event::Answered { .. }
+        | Event::KillController { .. }
+        | Event::Calm
+        | Event::Bury
         | Event::ProcessEnds { .. }
         | Event::Happens(_)
         | Event::Close
@@ -148,18 +170,33 @@ fn task(task: &TaskSpec) -> String {
     words
 }
 
+/// A job without what is as it is by default.
 fn job(spec: &JobSpec) -> String {
     let JobSpec { id, pool, priority, constraints, max_parallel_tasks, .. } = spec;
-    let manager = spec.manager.as_ref().map(|m| (m.kill_job_on_completion, m.run_exclusive));
-    let preparation = spec.preparation.as_ref();
-    let preparation = preparation.map(|p| (p.wait_for_success, p.rerun_on_node_reboot_after_success));
-    format!(
-        "{id} in {pool}, priority {priority}, {constraints:?}, at most {max_parallel_tasks:?}, all complete: {}, \
-         task fails: {}, dependency fails: {}, manager (kills, exclusive): {manager:?}, preparation (waits, again): \
-         {preparation:?}, release: {}",
-        spec.on_all_tasks_complete,
-        spec.on_task_failure,
-        spec.on_dependency_failure,
-        spec.release.is_some(),
-    )
+    let mut words = format!("{id} in {pool}, priority {priority}, {constraints:?}");
+    let mut and = |said: String| words.push_str(&format!(", {said}"));
+    if let Some(most) = max_parallel_tasks {
+        and(format!("at most {most} tasks at a time"));
+    }
+    if spec.on_all_tasks_complete != OnAllTasksComplete::NoAction {
+        and(format!("when all are complete {}", spec.on_all_tasks_complete));
+    }
+    if spec.on_task_failure != OnTaskFailure::NoAction {
+        and(format!("when a task fails {}", spec.on_task_failure));
+    }
+    if spec.on_dependency_failure != OnDependencyFailure::Wait {
+        and(format!("when a dependency fails {}", spec.on_dependency_failure));
+    }
+    if let Some(manager) = &spec.manager {
+        let (kills, alone) = (manager.kill_job_on_completion, manager.run_exclusive);
+        and(format!("with a manager (ends the job: {kills}, alone: {alone})"));
+    }
+    if let Some(preparation) = &spec.preparation {
+        let (waits, again) = (preparation.wait_for_success, preparation.rerun_on_node_reboot_after_success);
+        and(format!("with a preparation (waited for: {waits}, again after a boot: {again})"));
+    }
+    if spec.release.is_some() {
+        and("with a release".to_owned());
+    }
+    words
 }

@@ -1,67 +1,26 @@
 //! The clock, the queue of events, and both sides of the cluster.
 //!
 //! One event is handled at a time, in order of time. Delays are drawn from the seed. Here things are only kept and put in
-//! order; what an event does is in `wire` (messages and processes), `fault` and `client`.
+//! order; which function handles an event stands in `events`.
 
 use crate::book::Book;
 use crate::broken::Broken;
+use crate::call::Call;
 use crate::chance::Chance;
 use crate::controller::Controller;
+use crate::event::Event;
 use crate::machine::Machine;
-use crate::names::MACHINES;
+use crate::names::{MACHINES, pool_of};
+use crate::network::Network;
 use crate::oracle::Oracle;
-use crate::script::Script;
-use muster_agent_core::effect::AgentMessage;
-use muster_agent_core::input::{ControllerMessage, Ended, EndedBy};
-use muster_agent_core::{Input as AgentInput, Subject};
+use crate::planted::Planted;
+use crate::script::{CALM_AFTER, Script};
 use muster_model::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-#[derive(Debug)]
-pub(crate) enum Event {
-    ToController {
-        machine: usize,
-        session: u64,
-        message: AgentMessage,
-    },
-    /// Without a message the controller closes the stream.
-    ToAgent {
-        machine: usize,
-        session: u64,
-        message: Option<Box<ControllerMessage>>,
-    },
-    Answer {
-        machine: usize,
-        incarnation: u64,
-        input: Box<AgentInput>,
-    },
-    ProcessEnds {
-        machine: usize,
-        boot: u32,
-        subject: Subject,
-        ended: Ended,
-        by: EndedBy,
-    },
-    Connect {
-        machine: usize,
-    },
-    StartAgent {
-        machine: usize,
-    },
-    /// Something is no longer wrong with a machine.
-    Recovers {
-        machine: usize,
-        code: &'static str,
-    },
-    StartController,
-    /// The next line of the script.
-    Happens(usize),
-    /// All wishes have been told: whatever was held up is let go.
-    Close,
-    /// Somebody's deadline has come.
-    Look,
-}
+/// By then everybody who is left is back, and what was held up is let go.
+const OPEN_AFTER: Duration = Duration::from_secs(40);
 
 pub(crate) struct World {
     pub(crate) seed: u64,
@@ -69,12 +28,16 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     queue: BTreeMap<(Timestamp, u64), Event>,
     pub(crate) number: u64,
-    pub(crate) next_session: u64,
+    pub(crate) network: Network,
     pub(crate) controller: Controller,
     pub(crate) machines: Vec<Machine>,
+    pub(crate) calls: BTreeMap<u64, Call>,
     pub(crate) book: Book,
     pub(crate) oracle: Oracle,
     pub(crate) script: Script,
+    pub(crate) planted: Option<Planted>,
+    /// Nothing breaks any more.
+    pub(crate) calm: bool,
     pub(crate) closed: bool,
     pub(crate) faults: u32,
     pub(crate) refused: u32,
@@ -83,35 +46,44 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, script: Script, with_log: bool) -> Result<Self, Broken> {
-        let now = Timestamp::from_micros(1_000_000);
-        let mut controller = Controller::new(now)?;
-        let machines =
-            (0..MACHINES).map(|machine| controller.join(machine, now)).collect::<Result<_, _>>()?;
+    pub(crate) fn new(
+        seed: u64,
+        script: Script,
+        planted: Option<Planted>,
+        with_log: bool,
+    ) -> Result<Self, Broken> {
+        let now = Timestamp::from_micros(500_000);
+        let machines = (0..MACHINES).map(|machine| Machine::new(seed, machine, pool_of(machine), planted));
         let mut world = Self {
             seed,
             now,
             chance: Chance::of(seed, "delays"),
             queue: BTreeMap::new(),
             number: 0,
-            next_session: 1,
-            controller,
-            machines,
+            network: Network::of(seed),
+            controller: Controller::new(seed, now, planted)?,
+            machines: machines.collect(),
+            calls: BTreeMap::new(),
             book: Book::default(),
             oracle: Oracle::default(),
             script,
+            planted,
+            calm: false,
             closed: false,
             faults: 0,
             refused: 0,
             log: with_log.then(Vec::new),
         };
         for machine in 0..MACHINES {
-            world.later(100, Event::StartAgent { machine });
+            world.later(100, Event::Joins { machine });
         }
         for line in 0..world.script.len() {
             world.at(world.script[line].0, Event::Happens(line));
         }
-        world.at(Timestamp::EPOCH.after(crate::script::CALM_AFTER), Event::Close);
+        let calm = Timestamp::EPOCH.after(CALM_AFTER);
+        world.at(calm, Event::Calm);
+        world.at(calm.after(OPEN_AFTER), Event::Close);
+        world.at(calm.after(OPEN_AFTER), Event::Bury);
         Ok(world)
     }
 
@@ -126,14 +98,23 @@ impl World {
         self.queue.insert((time, self.number), event);
     }
 
-    /// Messages of one session keep their order: a fixed delay for each session.
-    pub(crate) fn send(&mut self, session: u64, event: Event) {
-        let delay = Duration::from_micros(200 + (session.wrapping_mul(7_919) % 40_000));
-        self.at(self.now.after(delay), event);
+    /// A moment from now, at least so much and at most so much more, but not after everything has become calm.
+    pub(crate) fn before_calm(&mut self, least: Duration, more: Duration) -> Timestamp {
+        let more = self.chance.below(u64::try_from(more.as_micros()).unwrap_or(u64::MAX).max(1));
+        let until = self.now.after(least).after(Duration::from_micros(more));
+        until.min(Timestamp::EPOCH.after(CALM_AFTER).max(self.now))
     }
 
     /// Goes on to what happens next, and answers it; `None` if nothing ever will.
     pub(crate) fn next(&mut self) -> Option<Event> {
+        let event = self.next_event()?;
+        self.chance = Chance::at(self.seed, "delays", self.now);
+        self.network.chance = Chance::at(self.seed, "network", self.now);
+        self.controller.engine.chance = Chance::at(self.seed, "commits", self.now);
+        Some(event)
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
         let agents = self.machines.iter().filter_map(Machine::next_deadline);
         let deadline = agents.chain(self.controller.next_deadline()).min();
         match self.queue.first_key_value() {

@@ -46,6 +46,7 @@ fn scene(change: impl FnOnce(&mut JobSpec)) -> Scene {
             exclusive: job.spec.manager.as_ref().is_some_and(|manager| manager.task.id == known.spec.id),
             parallel: job.spec.max_parallel_tasks,
             at: now(),
+            step: 0,
             wall_least: None,
             changed: now(),
         };
@@ -59,12 +60,12 @@ fn scene(change: impl FnOnce(&mut JobSpec)) -> Scene {
 
 impl Scene {
     fn start(&mut self, machine: usize, task: &str) -> Kept {
-        let place = Place { machine, node: &self.nodes[machine], boot: 0 };
-        self.oracle.started(&self.book, place, &attempt(task), &[], now())
+        let place = Place { machine, node: &self.nodes[machine], boot: 0, pool: 0 };
+        self.oracle.started(&self.book, place, &attempt(task), &[], now()).map(drop)
     }
 
     fn end(&mut self, machine: usize, task: &str, by: EndedBy) -> Kept {
-        let place = Place { machine, node: &self.nodes[machine], boot: 0 };
+        let place = Place { machine, node: &self.nodes[machine], boot: 0, pool: 0 };
         self.oracle.ended(&self.book, place, &attempt(task), (Ended::Exited(0), by), now())
     }
 }
