@@ -11,9 +11,10 @@ use crate::record::Record;
 use crate::report::{NUMBERS_SKIPPED_AFTER_BOOT, NumberedReport, Outbox, Report};
 use crate::retention::{Kept, Retained};
 use crate::start_task::StartTask;
+use crate::subject::Subject;
 use crate::time::Monotonic;
 use muster_model::state::OnLeaseExpiry;
-use muster_model::{AttemptId, TaskKey};
+use muster_model::{AttemptId, Cause, FailureInfo, TaskKey};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs of the start task that are left out when records were lost: far more than a boot sees.
@@ -255,6 +256,23 @@ impl Ledger {
     #[must_use]
     pub const fn attempts(&self) -> &BTreeMap<AttemptId, Attempt> {
         &self.attempts
+    }
+
+    /// Whether a command may still be started when its turn has come. A start waits until its records are safe, which a slow
+    /// or full disk can draw out for longer than a lease: an attempt that is being ended by then must not begin.
+    ///
+    /// # Errors
+    /// Why not, as the outcome of the launch.
+    pub fn may_launch(&self, subject: &Subject) -> Result<(), FailureInfo> {
+        let Subject::Attempt(attempt) = subject else { return Ok(()) };
+        let is_wanted = self.attempt(attempt).is_some_and(|held| held.kill.is_none() && !held.disowned);
+        if is_wanted {
+            return Ok(());
+        }
+        Err(FailureInfo::new(
+            Cause::Internal,
+            "the command was not started any more: its attempt had ended by then",
+        ))
     }
 
     /// The attempt of this name, if it has not ended.

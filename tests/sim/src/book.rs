@@ -4,11 +4,11 @@
 //! keeping them, so that what it says can be held against both. What follows from it is judged in `judge` and `naive`.
 
 use muster_controller_core::record::{
-    Ending, JobRow, NodeRow, Record, SweepRow, SweepStateRow, TaskStateRow,
+    Ending, JobRow, NodeRow, PoolRow, Record, SweepRow, SweepStateRow, TaskStateRow,
 };
 use muster_model::spec::{JobSpec, SweepShape, TaskConstraints, TaskSpec, split_member};
 use muster_model::state::{ExecutionResult, JobState};
-use muster_model::{Cause, JobId, NodeId, SweepId, TaskId, TaskKey};
+use muster_model::{Cause, JobId, NodeId, PoolId, SweepId, TaskId, TaskKey};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -97,6 +97,10 @@ pub(crate) struct Book {
     pub(crate) nodes: BTreeMap<NodeId, NodeRow>,
     /// What the last step did to nodes: as they were and as they are.
     pub(crate) node_changes: Vec<(NodeRow, NodeRow)>,
+    /// The pools that anything has been said of.
+    pub(crate) pools: BTreeMap<PoolId, PoolRow>,
+    /// What the last step did to pools: as they were and as they are.
+    pub(crate) pool_changes: Vec<(PoolRow, PoolRow)>,
     /// Whether the last step added tasks or sweeps.
     pub(crate) has_grown: bool,
     lives: u64,
@@ -124,6 +128,7 @@ impl Book {
         let adds = |record: &Record| matches!(record, Record::TaskSpec(_) | Record::Sweep(_));
         self.has_grown = records.iter().any(adds);
         self.node_changes.clear();
+        self.pool_changes.clear();
         for record in records {
             self.take_one(record, &mut changes);
         }
@@ -179,8 +184,12 @@ impl Book {
                 }
             }
             Record::NodeGone(_, node) => drop(self.nodes.remove(node)),
+            Record::Pool(row) => {
+                if let Some(before) = self.pools.insert(row.spec.id.clone(), (**row).clone()) {
+                    self.pool_changes.push((before, (**row).clone()));
+                }
+            }
             Record::Account(_)
-            | Record::Pool(_)
             | Record::PoolGone(..)
             | Record::Token(_)
             | Record::TokenGone(..)

@@ -8,6 +8,8 @@ use crate::draw;
 use crate::engine::{Asked, Decided};
 use crate::event::Event;
 use crate::names;
+use crate::pools;
+use crate::rest;
 use crate::script::{NodeWish, SweepWish, Wish};
 use crate::words;
 use crate::world::World;
@@ -117,6 +119,10 @@ impl World {
             return Ok(());
         }
         self.closed = true;
+        // What is being committed is known to the core and not yet to the book.
+        if self.controller.engine.is_idle() {
+            rest::waiting_can_say(&self.book, &mut self.oracle, &self.controller, self.now)?;
+        }
         let jobs: Vec<(JobId, JobState)> =
             self.book.jobs.iter().map(|(id, job)| (id.clone(), job.state)).collect();
         for (job, state) in jobs {
@@ -207,6 +213,7 @@ impl World {
                 }
             }
             Wish::OfNode { machine, wish } => of_node(machine, wish, if_match),
+            Wish::OfPool { pool, wish } => pools::command(pool, wish, if_match),
         }
     }
 

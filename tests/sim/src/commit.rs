@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::judge::judge;
 use crate::outputs;
 use crate::planted::Planted;
+use crate::pools;
 use crate::rest;
 use crate::world::World;
 use muster_controller_core::input::Input;
@@ -93,8 +94,16 @@ impl World {
         self.oracle.losses.look(&changes)?;
         self.oracle.over_does_not_run(&changes)?;
         judge(&self.book, &mut self.oracle, &changes, self.now)?;
+        pools::watch(&self.book, &mut self.oracle)?;
         match step.asked {
-            Asked::Call(call) if is_news => self.all_acknowledged(call, &step.reply),
+            Asked::Call(call) if is_news => {
+                self.look_at_resize(call, step.reply.is_ok(), &changes);
+                self.all_acknowledged(call, &step.reply)
+            }
+            Asked::Join(_) if pools::has_to_leave(&self.book) => {
+                self.oracle.saw("a machine comes to a full pool and is sent away");
+                Ok(())
+            }
             Asked::Nobody | Asked::Call(_) | Asked::Session(_) | Asked::Join(_) => Ok(()),
         }
     }

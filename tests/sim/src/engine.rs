@@ -72,6 +72,11 @@ pub(crate) struct Engine {
 pub(crate) const AGAIN: Duration = Duration::from_millis(500);
 
 impl Engine {
+    /// Whether all that was stepped is durable and told.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.under_way.is_none()
+    }
+
     pub(crate) fn of(seed: u64) -> Self {
         Self {
             chance: Chance::of(seed, "commits"),

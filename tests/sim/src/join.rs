@@ -19,8 +19,8 @@ use muster_model::NodeId;
 use muster_model::state::DrainOption;
 use std::time::Duration;
 
-/// Machines that there may ever be.
-const MACHINES_MAX: usize = 10;
+/// Machines that there may be before an operator sees to it that every pool has some.
+const MACHINES_MAX: usize = 16;
 
 impl World {
     /// A machine asks to be a node, until it hears that it is one.
@@ -95,14 +95,24 @@ impl World {
 
     /// Somebody brings a machine in place of one that is gone.
     pub(crate) fn replace(&mut self, machine: usize) {
+        self.bring_one_more(self.machines[machine].pool);
+    }
+
+    /// Somebody brings a machine for a pool, unless there have been too many.
+    pub(crate) fn bring_one_more(&mut self, pool: u8) {
         if self.machines.len() < MACHINES_MAX {
-            let (new, pool) = (self.machines.len(), self.machines[machine].pool);
-            self.machines.push(Machine::new(self.seed, new, pool, self.planted));
-            self.later(20_000, Event::Joins { machine: new });
+            self.bring(pool);
         }
     }
 
-    /// An operator removes the nodes that are no machine's any more.
+    /// Somebody brings a new machine for a pool.
+    pub(crate) fn bring(&mut self, pool: u8) {
+        let new = self.machines.len();
+        self.machines.push(Machine::new(self.seed, new, pool, self.planted));
+        self.later(20_000, Event::Joins { machine: new });
+    }
+
+    /// An operator removes the nodes that are no machine's any more, and lets pools have machines again.
     pub(crate) fn bury(&mut self) -> Kept {
         let is_seen = |id: &NodeId| {
             self.machines
@@ -117,6 +127,7 @@ impl World {
             let nodes = vec![node];
             self.command(Command::RemoveNodes { pool, nodes, option, timeout, if_match: None })?;
         }
+        self.refill()?;
         self.at(self.now.after(Duration::from_secs(20)), Event::Bury);
         Ok(())
     }

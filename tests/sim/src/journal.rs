@@ -7,6 +7,9 @@
 use muster_agent_core::{Effect, Record};
 use std::collections::VecDeque;
 
+/// So many steps may be done and not yet written in a journal that is written too late (a fault that is planted).
+const LAG: usize = 3;
+
 /// One step of the agent whose records are not safe yet.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -20,16 +23,16 @@ pub(crate) struct Journal {
     safe: Vec<Record>,
     /// So much of it survives a boot.
     synced: usize,
-    /// How long it was before the last step.
-    before_last: usize,
+    /// How long it was before each of the last steps, the oldest first.
+    lately: VecDeque<usize>,
     waiting: VecDeque<Turn>,
 }
 
 impl Journal {
     /// One that holds just this, synced.
-    pub(crate) const fn of(safe: Vec<Record>) -> Self {
+    pub(crate) fn of(safe: Vec<Record>) -> Self {
         let length = safe.len();
-        Self { safe, synced: length, before_last: length, waiting: VecDeque::new() }
+        Self { safe, synced: length, ..Self::default() }
     }
 
     /// What an agent that starts finds.
@@ -50,7 +53,10 @@ impl Journal {
     /// The first step that waits is safe: its effects.
     pub(crate) fn write(&mut self) -> Option<Vec<Effect>> {
         let Turn { mut records, effects } = self.waiting.pop_front()?;
-        self.before_last = self.safe.len();
+        self.lately.push_back(self.safe.len());
+        if self.lately.len() > LAG {
+            self.lately.pop_front();
+        }
         self.safe.append(&mut records);
         Some(effects)
     }
@@ -58,8 +64,8 @@ impl Journal {
     /// The agent is dead. `forgets`: also what was written last (a fault that is planted).
     pub(crate) fn agent_dies(&mut self, forgets: bool) {
         self.waiting.clear();
-        if forgets {
-            self.safe.truncate(self.before_last);
+        if let Some(length) = self.lately.front().filter(|_| forgets) {
+            self.safe.truncate(*length);
         }
     }
 

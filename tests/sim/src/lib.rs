@@ -7,7 +7,7 @@
 //! `story` runs a seed, `script` is what a seed makes happen, `world` holds the clock and the queue of events, `events` leads
 //! each to its place. The controller: `controller`, `engine`, `commit`. Machines: `machine`, `journal`, `supervisor`, `process`,
 //! `join`. Between them: `network`, `wire`, `clocks`. From outside: `client`, `calls`, `fault`. The promises: `oracle` at the
-//! processes, `outputs` and `loss`, `judge` at what clients read of tasks and `nodes` of nodes, `naive` for dependencies,
+//! processes, `outputs` and `loss`, `judge` at what clients read of tasks and `nodes` of nodes, `pools` of pools, `naive` for dependencies,
 //! `rest` at the end. `runner` runs many seeds, `tale` says what is printed of one that fails; `hunt` must find what is `planted`.
 
 mod book;
@@ -40,6 +40,7 @@ mod oracle;
 mod outputs;
 pub mod planted;
 mod plight;
+mod pools;
 mod process;
 mod quiet;
 mod rest;

@@ -12,7 +12,7 @@ use crate::supervisor::{Keyed, Process, Supervisor};
 use muster_agent_core::input::{Ended, EndedBy, Exit, Supervised, SupervisedState};
 use muster_agent_core::{Agent, Effect, Input, Record, Subject};
 use muster_model::node::{Capabilities, MachineFacts, NodeError};
-use muster_model::{NamedCounts, NodeId, Resources, Timestamp};
+use muster_model::{FailureInfo, NamedCounts, NodeId, Resources, Timestamp};
 use std::collections::BTreeMap;
 
 /// GPUs of each machine.
@@ -226,6 +226,11 @@ impl Machine {
     /// Whether the supervisor hears the agent.
     pub(crate) const fn hears(&self) -> bool {
         self.supervisor.is_up && self.supervisor.is_heard
+    }
+
+    /// Whether a start that waited for its records is still wanted.
+    pub(crate) fn may_launch(&self, subject: &Subject) -> Result<(), FailureInfo> {
+        self.agent.as_ref().map_or(Ok(()), |agent| agent.ledger().may_launch(subject))
     }
 
     /// The command that the agent means by a subject, if it still holds it and is heard.

@@ -39,6 +39,11 @@ pub(crate) const fn pool_of(machine: usize) -> u8 {
     if machine + 1 == MACHINES { 1 } else { 0 }
 }
 
+/// How many machines a pool has at first.
+pub(crate) fn machines_of(pool: u8) -> usize {
+    (0..MACHINES).filter(|machine| pool_of(*machine) == pool).count()
+}
+
 pub(crate) fn job(number: u8) -> JobId {
     parsed(JobId::parse(["film", "song", "game"][usize::from(number % JOBS)]))
 }

@@ -123,7 +123,7 @@ impl Planted {
             }
             Self::RetryAtMostOnce => &["at most once"],
             Self::ForgetRequest => &["a repeated request is done once"],
-            Self::ReleaseTwice => &["nothing is oversubscribed"],
+            Self::ReleaseTwice => &["nothing is oversubscribed", "who wants a node alone has it alone"],
             Self::ForgetRecord => &["the recovery law", "at most once"],
         }
     }

@@ -182,6 +182,11 @@ impl World {
         wall_clock: Option<Duration>,
         gpus: &[u32],
     ) -> Kept {
+        if let Err(given_up) = self.machines[machine].may_launch(&subject) {
+            self.oracle.saw("a start comes too late");
+            self.answer(machine, 50, AgentInput::Launched { subject, outcome: Err(given_up) });
+            return Ok(());
+        }
         let Some(key) = self.machines[machine].asks_about(&subject) else {
             self.oracle.saw("a supervisor that is down starts nothing");
             return Ok(());
@@ -316,7 +321,7 @@ impl World {
         Ok(())
     }
 
-    /// An agent has ended everything and goes for good; another machine comes in its place.
+    /// An agent has ended everything and goes for good; another machine comes in its place, now or when an operator misses it.
     fn leaves(&mut self, machine: usize) -> Kept {
         self.say(|| format!("machine {machine} leaves its pool"));
         self.hang_up(machine);
@@ -326,7 +331,9 @@ impl World {
         for key in left {
             self.process_ends(machine, &key, Ended::Signaled(9), EndedBy::Shutdown)?;
         }
-        self.replace(machine);
+        if self.chance.one_in(2) {
+            self.replace(machine);
+        }
         Ok(())
     }
 

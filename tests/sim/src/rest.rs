@@ -10,7 +10,8 @@ use crate::naive;
 use crate::names::account;
 use crate::nodes;
 use crate::oracle::Oracle;
-use muster_controller_core::explain::Reason;
+use crate::pools;
+use muster_controller_core::explain::{Explanation, Reason};
 use muster_model::state::{JobState, OnDependencyFailure, TaskState};
 use muster_model::{TaskId, TaskKey, Timestamp};
 
@@ -25,6 +26,9 @@ pub(crate) fn to_come(
         return Ok(Some(format!("{attempt} runs")));
     }
     if let Some(words) = nodes::to_come(book) {
+        return Ok(Some(words));
+    }
+    if let Some(words) = pools::to_come(book) {
         return Ok(Some(words));
     }
     for (id, job) in &book.jobs {
@@ -55,11 +59,7 @@ fn waits(
     now: Timestamp,
 ) -> Result<Option<String>, Broken> {
     let key = TaskKey { job: job.spec.id.clone(), task: task.clone() };
-    let Some(said) = controller.explain(&key, now) else { return Ok(Some("no controller".to_owned())) };
-    let said = said.map_err(|reject| broken("what waits can say why", format!("{key}: {reject}")))?;
-    promise("what waits can say why", said.state == TaskState::Active && !said.reasons.is_empty(), || {
-        format!("{key} waits, and is explained as {said:?}")
-    })?;
+    let Some(said) = why(&key, controller, now)? else { return Ok(Some("no controller".to_owned())) };
     let standing = naive::standing(job, &known.spec.depends_on);
     let asks = known.stand.attempt == 0 && !known.spec.depends_on.is_empty();
     let by_others = said.reasons.iter().any(|reason| matches!(reason, Reason::Dependency(_)));
@@ -76,6 +76,36 @@ fn waits(
     let disabled = job.state == JobState::Disabled;
     let for_ever = by_others || disabled || !said.can_ever_run;
     Ok((!for_ever).then(|| format!("{key} waits: {said:?}")))
+}
+
+/// What a waiting task says that it waits for; `None` without a controller.
+fn why(key: &TaskKey, controller: &Controller, now: Timestamp) -> Result<Option<Explanation>, Broken> {
+    let Some(said) = controller.explain(key, now) else { return Ok(None) };
+    let said = said.map_err(|reject| broken("what waits can say why", format!("{key}: {reject}")))?;
+    promise("what waits can say why", said.state == TaskState::Active && !said.reasons.is_empty(), || {
+        format!("{key} waits, and is explained as {said:?}")
+    })?;
+    Ok(Some(said))
+}
+
+/// Whatever waits can say why, though wishes hold it up or its pool has no nodes.
+pub(crate) fn waiting_can_say(
+    book: &Book,
+    oracle: &mut Oracle,
+    controller: &Controller,
+    now: Timestamp,
+) -> Kept {
+    for (id, job) in &book.jobs {
+        let waits = |known: &Known| known.stand.result.is_none() && !known.stand.placed;
+        for task in job.tasks.iter().filter(|(_, known)| waits(known)).map(|(task, _)| task) {
+            let key = TaskKey { job: id.clone(), task: task.clone() };
+            let reasons = why(&key, controller, now)?.map(|said| said.reasons).unwrap_or_default();
+            if reasons.iter().any(|reason| matches!(reason, Reason::NoNodes { .. })) {
+                oracle.saw("a task waits for its pool to have nodes, and says so");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// At the end the store's reader says of every task what its records said, by every name that it has.

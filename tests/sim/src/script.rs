@@ -4,7 +4,7 @@
 //! with parts of its script left out, for as long as it still fails (`story`).
 
 use crate::chance::Chance;
-use crate::names::{JOBS, MACHINES, PLAIN_TASKS, SWEEPS, TASK_NAMES};
+use crate::names::{self, JOBS, MACHINES, PLAIN_TASKS, SWEEPS, TASK_NAMES};
 use crate::plight::{self, Fault};
 use muster_model::Timestamp;
 use muster_model::state::DrainOption;
@@ -82,6 +82,10 @@ pub(crate) enum Wish {
         machine: u8,
         wish: NodeWish,
     },
+    OfPool {
+        pool: u8,
+        wish: PoolWish,
+    },
 }
 
 /// What a client asks for of a node.
@@ -91,6 +95,13 @@ pub(crate) enum NodeWish {
     Enable,
     Restart { option: DrainOption, reimage: bool },
     Remove { option: DrainOption, seconds: u64 },
+}
+
+/// What a client asks for of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PoolWish {
+    Resize { target: u32, option: DrainOption, seconds: Option<u64> },
+    StopResize,
 }
 
 /// What a client asks for of a sweep; `numbers` are the first and the last of the members that are meant, `None` all.
@@ -143,6 +154,14 @@ pub(crate) fn script(seed: u64) -> Script {
             then(20_000, Wish::MoveJob { job, pool });
             then(60_000, Wish::EnableJob { job });
         }
+        if let Wish::OfPool { pool, wish: PoolWish::Resize { .. } } = wish {
+            // Somebody changes his mind while nodes are on their way.
+            for (millis, wish) in [(40_000, PoolWish::StopResize), (60_000, resize(chance, pool))] {
+                let at = at.after(Duration::from_millis(chance.below(millis)));
+                let wish = Wish::OfPool { pool, wish };
+                script.push((at, Happening::Wish { wish, stale: chance.one_in(16) }));
+            }
+        }
         if let Wish::OfNode { machine, wish: NodeWish::Disable { .. } } = wish {
             let at = at.after(Duration::from_millis(chance.below(60_000)));
             let wish = Wish::OfNode { machine, wish: NodeWish::Enable };
@@ -168,7 +187,7 @@ fn wish(chance: &mut Chance) -> Wish {
         })
     };
     let of_sweep = |wish| Wish::OfSweep { job, sweep, wish };
-    match chance.below(112) {
+    match chance.below(114) {
         0..=29 => Wish::AddTasks {
             job,
             first: chance.byte_below(u64::from(PLAIN_TASKS)),
@@ -204,8 +223,19 @@ fn wish(chance: &mut Chance) -> Wish {
         95 => Wish::TerminateJob { job },
         96 => Wish::DeleteJob { job },
         97..=108 => Wish::OfNode { machine: chance.byte_below(MACHINES as u64), wish: node_wish(chance) },
+        109 | 110 => {
+            let pool = u8::from(chance.one_in(3));
+            Wish::OfPool { pool, wish: resize(chance, pool) }
+        }
         _ => Wish::CreateJob { job, draw: chance.next() },
     }
+}
+
+/// Another size for a pool: as likely fewer nodes than it has at first as more.
+fn resize(chance: &mut Chance, pool: u8) -> PoolWish {
+    let target = u32::from(chance.byte_below(names::machines_of(pool) as u64 * 2));
+    let option = chance.pick(DrainOption::ALL);
+    PoolWish::Resize { target, option, seconds: (!chance.one_in(8)).then(|| chance.below(60)) }
 }
 
 fn node_wish(chance: &mut Chance) -> NodeWish {

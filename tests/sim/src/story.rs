@@ -177,7 +177,8 @@ impl World {
             return Ok(false);
         }
         let calm = Timestamp::EPOCH.after(CALM_AFTER).after(ALL_BACK);
-        if self.now < calm {
+        // What is being committed is known to the core and not yet to the book.
+        if self.now < calm || !self.controller.engine.is_idle() {
             return Ok(false);
         }
         self.oracle.within_limits(&self.book, calm, self.now)?;

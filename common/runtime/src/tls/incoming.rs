@@ -180,8 +180,10 @@ async fn handshake(
     standing: &Standing,
 ) -> io::Result<TlsStream<TcpStream>> {
     stream.set_nodelay(true)?;
-    // Until there is something to read nothing is set up for it.
-    stream.readable().await?;
+    // Until there is something to read nothing is set up for it. Looked at, because a socket may be called readable that is not.
+    if stream.peek(&mut [0]).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     standing.speaks();
     let stream = Box::pin(acceptor.accept(stream)).await?;
     standing.is_up();

@@ -187,3 +187,18 @@ fn the_end_that_is_told_before_all_that_is_held_is_collected_once() {
         assert_eq!(collects(&scene.feed(held())), 0, "another supervisor begins nothing again");
     }
 }
+
+#[test]
+fn a_start_that_waited_for_its_records_until_its_attempt_was_to_end_is_not_made() {
+    let mut scene = Scene::new(&policy());
+    scene.assign("t");
+    let t = subject("t");
+    scene.feed(Input::Staged { subject: t.clone(), outcome: Ok(0) });
+    assert_eq!(scene.agent.ledger().may_launch(&t), Ok(()));
+    // The disk holds the start back, and the lease ends.
+    scene.pass(TTL);
+    let given_up = scene.agent.ledger().may_launch(&t).unwrap_err();
+    assert!(given_up.message.contains("not started any more"), "{}", given_up.message);
+    scene.feed(Input::Launched { subject: t, outcome: Err(given_up) });
+    assert!(scene.agent.ledger().attempts().is_empty());
+}

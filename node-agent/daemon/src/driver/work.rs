@@ -112,6 +112,10 @@ impl Driver {
 
     pub(super) fn launch(&mut self, subject: Subject, wall_clock: Option<Duration>, gpus: &[u32]) {
         self.working.remove(&subject);
+        if let Err(given_up) = self.agent.ledger().may_launch(&subject) {
+            tracing::info!(%subject, "a command is not started any more");
+            return self.take(Input::Launched { subject, outcome: Err(given_up) });
+        }
         match self.spec(&subject, wall_clock, gpus) {
             Ok(spec) => self.ask_about(subject, |whose| Ask::Start { whose, spec: Box::new(spec) }),
             Err(failure) => self.take(Input::Launched { subject, outcome: Err(failure) }),

@@ -123,7 +123,9 @@ async fn staged_files_count_and_what_does_not_fit_fails_as_full() {
     is_full(&result);
     assert!(result.start_time.is_none());
     let message = result.failure_info.unwrap().message;
-    assert!(message.contains("do not fit into the task's limit"), "{message}");
+    // Whoever writes meets the limit first, or whoever watches the directory.
+    let told = ["do not fit into the task's limit", "reached its limit of 8388608 bytes"];
+    assert!(told.iter().any(|words| message.contains(words)), "{message}");
     remove(&world, &["t"]).await;
 }
 

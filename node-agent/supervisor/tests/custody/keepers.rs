@@ -329,9 +329,12 @@ fn a_start_that_takes_longer_than_the_lease_executes_nothing() {
     freeze(&world, false);
     world.start();
     let record = world.subscribe().exit_of("slow");
-    let interrupted = Outcome::Lost { reason: LostReason::LaunchInterrupted };
-    // A group that cannot be frozen at its door lets it through in time, which is no fault.
-    assert_eq!(record.outcome, interrupted, "{}", world.log());
+    // Its keeper gives it up, or the supervisor that comes back meets it first and kills it.
+    let is_ended = matches!(
+        record.outcome,
+        Outcome::Lost { reason: LostReason::LaunchInterrupted } | Outcome::Signaled { signal: 9, .. }
+    );
+    assert!(is_ended, "{:?}\n{}", record.outcome, world.log());
     assert_eq!(fs::read_to_string(out).unwrap_or_default(), "");
 }
 

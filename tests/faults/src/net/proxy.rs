@@ -166,13 +166,15 @@ fn serve(near: &TcpStream, target: SocketAddr, shared: &Shared, era: u64) -> std
 
 fn pump(from: &TcpStream, to: &TcpStream, shared: &Shared, era: u64) {
     let mut buffer = vec![0; 16 * 1024];
-    while let Some(flow) = shared.verdict(era) {
+    while shared.verdict(era).is_some() {
         let count = match { from }.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if is_pause(error.kind()) => continue,
             Err(_) => break,
         };
+        // What came while it sat in the read meets what is wanted now.
+        let Some(flow) = shared.verdict(era) else { break };
         if flow == Flow::Pass && !hand_on(&buffer[..count], to, shared, era) {
             break;
         }
